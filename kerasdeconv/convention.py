@@ -1,0 +1,65 @@
+"""What goes into a network and what comes out: the convention that travels with a model.
+
+A zoo card holds one, an export writes it into the file, and the runtime reads it back. It needs
+neither Keras nor NumPy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+TASKS = ("segmentation", "super-resolution", "tensor")
+COLORS = ("rgb", "gray", "y")
+OUTPUTS = ("probabilities", "logits", "labels", "pixels", "tensor")
+
+
+@dataclasses.dataclass(frozen=True)
+class Convention:
+    """How to feed a network and how to read its answer.
+
+    Attributes:
+        task: "segmentation", "super-resolution", or "tensor" for anything else.
+        color: What the input channels are: "rgb", "gray", "y" (luma of BT.601, 16..235), or None
+            for a plain array.
+        value_range: Least and greatest input value, or None when unknown.
+        output: What the first output is: "probabilities", "logits", "labels", "pixels" in
+            [0, 255], or "tensor".
+        labels: Class names. One output channel with two labels is a binary network: the channel
+            is the probability of the second label.
+        scale: Output pixels per input pixel.
+        halo: How many input pixels around an output pixel can change it (its receptive radius), or
+            None when unknown. Tiles that overlap by it join without a seam.
+    """
+
+    task: str = "tensor"
+    color: str | None = None
+    value_range: tuple[float, float] | None = None
+    output: str = "tensor"
+    labels: tuple[str, ...] = ()
+    scale: int = 1
+    halo: int | None = None
+
+    def __post_init__(self) -> None:
+        for field, allowed in (("task", TASKS), ("color", (*COLORS, None)), ("output", OUTPUTS)):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise ValueError(f"{field} must be one of {allowed}. Received: {value!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values for JSON or TOML."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Convention:
+        """Builds a convention from plain values, lists turned into tuples.
+
+        Raises:
+            ValueError: A field is unknown or has a value outside its set.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := set(fields) - known:
+            raise ValueError(f"A convention has the fields {sorted(known)}. Received: {unknown}")
+        return cls(
+            **{key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+        )

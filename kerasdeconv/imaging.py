@@ -1,0 +1,167 @@
+"""Reading and writing pictures, BT.601 colour, and MATLAB's bicubic resize. NumPy and Pillow only.
+
+Pixels are in [0, 255]. Arrays are height x width (x channels).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from kerasdeconv.errors import DataError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+# ITU-R BT.601 studio swing, as MATLAB's rgb2ycbcr: rows give Y, Cb, Cr from RGB in [0, 1].
+_YCBCR = np.array(
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
+)
+_YCBCR_OFFSET = np.array([16.0, 128.0, 128.0])
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Lists the pictures in a folder, sorted by name.
+
+    Raises:
+        DataError: The folder does not exist or holds no picture.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"No such folder of images. Received: {str(folder)!r}")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise DataError(
+            f"The folder holds no image ({', '.join(IMAGE_SUFFIXES)}). Received: {str(folder)!r}"
+        )
+    return paths
+
+
+def read_image(path: str | Path, mode: str = "RGB") -> np.ndarray:
+    """Reads an 8-bit picture.
+
+    Gray becomes RGB by repetition, and RGB becomes gray by BT.601 luma; a palette is resolved. An
+    alpha channel that hides nothing is dropped. What would have to be guessed is refused: 16-bit
+    or float pixels, and transparency.
+
+    Args:
+        path: A picture file.
+        mode: "RGB" or "L" (gray).
+
+    Returns:
+        A uint8 array, height x width x 3 for "RGB" and height x width for "L".
+
+    Raises:
+        DataError: The file is missing, truncated, no picture, or has pixels as described above.
+    """
+    try:
+        with PIL.Image.open(path) as image:
+            image.load()
+    except FileNotFoundError:
+        raise DataError(f"No such image. Received: {str(path)!r}") from None
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise DataError(f"Not a readable image ({error}). Received: {str(path)!r}") from None
+    if image.mode.startswith(("I", "F")):
+        raise DataError(
+            f"An image must have 8 bits a channel, this one has mode {image.mode!r}: convert it, "
+            f"choosing which intensities become black and white. Received: {str(path)!r}"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3] != (255, 255):
+            raise DataError(
+                "An image must not have transparent pixels: put it on a background first. "
+                f"Received: {str(path)!r}"
+            )
+    return np.asarray(image.convert("RGB").convert(mode) if mode == "L" else image.convert(mode))
+
+
+def write_image(path: str | Path, pixels: np.ndarray) -> None:
+    """Writes a uint8 picture, height x width (gray) or height x width x 3 (RGB).
+
+    Raises:
+        DataError: The file cannot be written.
+        ValueError: The suffix names no picture format.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(
+            f"An output image must end in one of {', '.join(IMAGE_SUFFIXES)}. Received: {path.name}"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(pixels).save(path)
+    except OSError as error:
+        raise DataError(f"Cannot write the image ({error.strerror}). Received: {str(path)!r}") from None
+
+
+def to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """Rounds and clips pixels in [0, 255] to uint8."""
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
+    """Converts RGB in [0, 255] to YCbCr (BT.601, Y in 16..235), float64, ... x 3."""
+    return rgb @ (_YCBCR.T / 255.0) + _YCBCR_OFFSET
+
+
+def ycbcr_to_rgb(ycbcr: np.ndarray) -> np.ndarray:
+    """Converts YCbCr (BT.601, Y in 16..235) to RGB, float64 and not clipped, ... x 3."""
+    return (ycbcr - _YCBCR_OFFSET) @ (255.0 * np.linalg.inv(_YCBCR).T)
+
+
+def luma(image: np.ndarray) -> np.ndarray:
+    """Returns Y of BT.601 (16..235) of a picture, float64, height x width.
+
+    A gray picture (height x width) is taken as R = G = B.
+    """
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=-1)
+    return rgb_to_ycbcr(image)[..., 0]
+
+
+def _cubic(x: np.ndarray) -> np.ndarray:
+    """Keys' cubic convolution kernel with a = -0.5 (IEEE ASSP 1981)."""
+    x = np.abs(x)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))
+
+
+@functools.lru_cache(maxsize=256)
+def _bicubic_weights(length: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Source rows and weights of each output row, borders mirrored; each is `output x taps`."""
+    output = math.ceil(length * scale)
+    shrink = min(scale, 1.0)  # when shrinking, the kernel widens: MATLAB's antialiasing
+    width = 4.0 / shrink
+    taps = math.ceil(width) + 2
+    center = (np.arange(output) + 0.5) / scale - 0.5
+    rows = np.floor(center - width / 2)[:, None].astype(int) + 1 + np.arange(taps)
+    weights = _cubic((center[:, None] - rows) * shrink)
+    weights /= weights.sum(axis=1, keepdims=True)
+    mirrored = np.arange(2 * length)
+    mirrored[length:] = mirrored[length - 1 :: -1][:length]
+    return mirrored[rows % (2 * length)], weights
+
+
+def resize_bicubic(image: np.ndarray, scale: float) -> np.ndarray:
+    """Resizes like MATLAB's `imresize(image, scale)`: bicubic, antialiased when shrinking.
+
+    Args:
+        image: height x width (x channels), any real type.
+        scale: Output size over input size; sizes are rounded up.
+
+    Returns:
+        float64, ceil(height * scale) x ceil(width * scale) (x channels), neither rounded nor
+        clipped.
+    """
+    result = np.asarray(image, dtype=np.float64)
+    for axis in (0, 1):
+        rows, weights = _bicubic_weights(result.shape[axis], scale)
+        taken = np.take(result, rows, axis=axis)  # (..., output, taps, ...)
+        result = np.moveaxis(taken, (axis, axis + 1), (-2, -1))
+        result = np.moveaxis((result * weights).sum(axis=-1), -1, axis)
+    return result
