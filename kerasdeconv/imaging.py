@@ -5,21 +5,25 @@ Pixels are in [0, 255]. Arrays are height x width (x channels).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import re
+import struct
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 
 from kerasdeconv.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # ITU-R BT.601 studio swing, as MATLAB's rgb2ycbcr: rows give Y, Cb, Cr from RGB in [0, 1].
-_YCBCR = np.array(
-    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
-)
+_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
 _YCBCR_OFFSET = np.array([16.0, 128.0, 128.0])
 
 
@@ -41,7 +45,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def read_image(path: str | Path, mode: str = "RGB") -> np.ndarray:
-    """Reads an 8-bit picture.
+    """Reads an 8-bit picture, turned upright if the camera noted how it was held (EXIF).
 
     Gray becomes RGB by repetition, and RGB becomes gray by BT.601 luma; a palette is resolved. An
     alpha channel that hides nothing is dropped. What would have to be guessed is refused: 16-bit
@@ -58,29 +62,69 @@ def read_image(path: str | Path, mode: str = "RGB") -> np.ndarray:
         DataError: The file is missing, truncated, no picture, or has pixels as described above.
     """
     try:
-        with PIL.Image.open(path) as image:
+        with _damaged_exif_ignored(), PIL.Image.open(path) as image:
+            # Pillow reads 16-bit colour as 8-bit, the low bytes dropped; its decoder's name tells.
+            # ("BGR;16" of BMP is another thing: three channels in 16 bits.)
+            wide = any(re.search(r";16[BLN]", str(tile)) for tile in getattr(image, "tile", ()))
             image.load()
     except FileNotFoundError:
         raise DataError(f"No such image. Received: {str(path)!r}") from None
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise DataError(f"Not a readable image ({error}). Received: {str(path)!r}") from None
+    if wide:
+        raise _deep(f"{image.mode} with 16 bits", str(path))
+    return pixels(image, mode, str(path))
+
+
+def pixels(image: PIL.Image.Image, mode: str = "RGB", source: str = "an image") -> np.ndarray:
+    """Returns the pixels of a Pillow image, upright and refused as by `read_image`.
+
+    Args:
+        image: An image.
+        mode: "RGB" or "L" (gray).
+        source: Where it came from, for messages.
+
+    Returns:
+        A uint8 array, height x width x 3 for "RGB" and height x width for "L".
+
+    Raises:
+        DataError: The image has 16-bit or float pixels, transparency, or a colour space that does
+            not become RGB.
+    """
     if image.mode.startswith(("I", "F")):
-        raise DataError(
-            f"An image must have 8 bits a channel, this one has mode {image.mode!r}: convert it, "
-            f"choosing which intensities become black and white. Received: {str(path)!r}"
-        )
+        raise _deep(f"mode {image.mode!r}", source)
+    with _damaged_exif_ignored(), contextlib.suppress(SyntaxError, struct.error):
+        image = PIL.ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        if image.getextrema()[3] != (255, 255):
+        if image.getchannel("A").getextrema() != (255, 255):
             raise DataError(
                 "An image must not have transparent pixels: put it on a background first. "
-                f"Received: {str(path)!r}"
+                f"Received: {source!r}"
             )
-    return np.asarray(image.convert("RGB").convert(mode) if mode == "L" else image.convert(mode))
+    try:
+        return np.asarray(image.convert("RGB").convert(mode))
+    except ValueError as error:
+        raise DataError(f"Not an image in colour or gray ({error}). Received: {source!r}") from None
+
+
+@contextlib.contextmanager
+def _damaged_exif_ignored() -> Iterator[None]:
+    """Of a damaged EXIF block Pillow reads what it can; without an orientation all is upright."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+        yield
+
+
+def _deep(kind: str, source: str) -> DataError:
+    return DataError(
+        f"An image must have 8 bits a channel, this one has {kind}: convert it, choosing which "
+        f"intensities become black and white. Received: {source!r}"
+    )
 
 
 def write_image(path: str | Path, pixels: np.ndarray) -> None:
-    """Writes a uint8 picture, height x width (gray) or height x width x 3 (RGB).
+    """Writes a uint8 picture, height x width (gray) or height x width x 3 (RGB), whole or not.
 
     Raises:
         DataError: The file cannot be written.
@@ -91,11 +135,18 @@ def write_image(path: str | Path, pixels: np.ndarray) -> None:
         raise ValueError(
             f"An output image must end in one of {', '.join(IMAGE_SUFFIXES)}. Received: {path.name}"
         )
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        PIL.Image.fromarray(pixels).save(path)
+        try:
+            PIL.Image.fromarray(pixels).save(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"Cannot write the image ({error.strerror}). Received: {str(path)!r}") from None
+        raise DataError(
+            f"Cannot write the image ({error.strerror}). Received: {str(path)!r}"
+        ) from None
 
 
 def to_uint8(pixels: np.ndarray) -> np.ndarray:

