@@ -1,0 +1,62 @@
+"""What the patch data sets share: seeded, reproducible, resumable random batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+class RandomPatches(keras.utils.PyDataset):
+    """A data set of random patches in which epoch and step alone decide what a batch holds.
+
+    Two runs with one seed see the same batches, and so does a run that was interrupted and
+    resumed at a later epoch.
+
+    Args:
+        batch_size: Samples in a batch.
+        steps: Batches in an epoch.
+        seed: Seed of all random choices.
+        augment: Whether to vary the samples.
+    """
+
+    def __init__(self, *, batch_size: int, steps: int, seed: int, augment: bool) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seed = seed
+        self.augment = augment
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+        # Without augmentation (validation) every epoch is the same.
+        rng = np.random.default_rng([self.seed, self.epoch if self.augment else 0, index])
+        samples = [self.sample(rng) for _ in range(self.batch_size)]
+        return tuple(np.stack(part) for part in zip(*samples, strict=True))
+
+    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Makes one sample: input, target, and pixel weights where there are any."""
+        raise NotImplementedError
+
+
+class FollowEpoch(keras.callbacks.Callback):
+    """Tells a `RandomPatches` which epoch it is, also after a resume."""
+
+    def __init__(self, dataset: RandomPatches) -> None:
+        super().__init__()
+        self.dataset = dataset
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Sets the data set's epoch."""
+        self.dataset.epoch = epoch
+
+
+def dihedral(rng: np.random.Generator, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Turns and mirrors square patches together: one of the eight symmetries of the square."""
+    turns, mirror = int(rng.integers(4)), rng.integers(2)
+    arrays = tuple(np.rot90(a, turns) for a in arrays)
+    return [a[:, ::-1] if mirror else a for a in arrays]

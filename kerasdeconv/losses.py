@@ -1,0 +1,40 @@
+"""Losses beyond Keras' own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable(package="kerasdeconv")
+class WeightedSum(keras.losses.Loss):
+    """A weighted sum of losses on the same output: `WeightedSum({"dice": 1, "mse": 0.5})`.
+
+    Args:
+        terms: Weight of each loss, by the name of Keras' loss function ("mean_squared_error").
+
+    Where pixel weights are given, each loss is multiplied by them before the mean over all pixels.
+
+    Raises:
+        ValueError: There is no term, or Keras knows no such loss.
+    """
+
+    def __init__(self, terms: dict[str, float], name: str = "weighted_sum", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        if not terms:
+            raise ValueError(f"Give at least one loss and its weight. Received: {terms}")
+        self.terms = dict(terms)
+        self._functions = [(keras.losses.get(loss), weight) for loss, weight in terms.items()]
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        total = 0.0
+        for function, weight in self._functions:
+            values = function(y_true, y_pred)
+            if sample_weight is not None:
+                values = values * keras.ops.cast(sample_weight, values.dtype)
+            total = total + weight * keras.ops.mean(values)
+        return total
+
+    def get_config(self) -> dict[str, Any]:
+        return {"terms": self.terms, "name": self.name}

@@ -1,0 +1,128 @@
+"""Recipes: how a network is trained, as a TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from kerasdeconv.errors import DataError, closest
+from kerasdeconv.tables import read_toml
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRecipe:
+    """What to train on.
+
+    Attributes:
+        kind: "segmentation" or "super-resolution".
+        folders: Data folders, below the folder given on the command line.
+        validation: Share of the pictures kept for validation.
+        split_seed: Seed of that choice.
+        patch: Side of a patch in input pixels.
+        batch: Samples in a batch.
+        steps: Batches in an epoch.
+        border: Super-resolution: input pixels along a patch's border that don't count.
+        shrinks: Super-resolution: sizes in which the pictures are used.
+        zoom: Segmentation: least and greatest random magnification.
+    """
+
+    kind: str
+    folders: tuple[str, ...]
+    validation: float = 0.2
+    split_seed: int = 0
+    patch: int = 256
+    batch: int = 8
+    steps: int = 100
+    border: int = 4
+    shrinks: tuple[float, ...] = (1.0,)
+    zoom: tuple[float, float] = (0.75, 1.33)
+
+
+@dataclasses.dataclass(frozen=True)
+class FitRecipe:
+    """How to train.
+
+    Attributes:
+        epochs: Epochs.
+        loss: Weight of each loss, named as Keras names it.
+        learning_rate: Peak learning rate of Adam; it falls along a cosine to nearly zero.
+        warmup: Share of all steps in which the learning rate rises to its peak.
+        weight_decay: Decoupled weight decay (AdamW); 0 for Adam.
+        average: Momentum of the running average of the weights that is kept; 0 for none.
+    """
+
+    epochs: int
+    loss: dict[str, float]
+    learning_rate: float = 1e-3
+    warmup: float = 0.02
+    weight_decay: float = 0.0
+    average: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A whole recipe.
+
+    Attributes:
+        entry: Zoo entry whose network is trained.
+        data: What to train on.
+        fit: How to train.
+        seed: Seed of weights and batches.
+        start: "default" for the entry's trained weights, or a weights file, to start from; None for
+            random weights.
+    """
+
+    entry: str
+    data: DataRecipe
+    fit: FitRecipe
+    seed: int = 0
+    start: str | None = None
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Reads a recipe.
+
+    Raises:
+        DataError: There is no such file.
+        ValueError: The file is no TOML, or a field is missing, unknown, or of another type.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"No such recipe. Received: {str(path)!r}")
+    return _parse(Recipe, read_toml(path), str(path))
+
+
+def _parse(cls: Any, fields: Any, where: str) -> Any:
+    """Builds a dataclass from a TOML table, checking names and types."""
+    if not isinstance(fields, dict):
+        raise ValueError(f"{where} must be a table. Received: {fields!r}")
+    types = typing.get_type_hints(cls)
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    for name in fields:
+        if name not in known:
+            raise ValueError(f"{where}: no such field. {closest(name, known)} Received: {name!r}")
+    missing = [n for n, f in known.items() if n not in fields and f.default is dataclasses.MISSING]
+    if missing:
+        raise ValueError(f"{where}: {', '.join(missing)} is missing. Received: {sorted(fields)}")
+    return cls(**{n: _convert(types[n], v, f"{where}: {n}") for n, v in fields.items()})
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return _parse(kind, value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(kinds) == len(value):
+            return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
+    elif origin is dict and isinstance(value, dict):
+        return {key: _convert(arguments[1], v, f"{where}.{key}") for key, v in value.items()}
+    elif kind is float and type(value) is int:
+        return float(value)
+    elif type(value) in (arguments if origin is types.UnionType else (kind,)):
+        return value  # isinstance would take true for a whole number
+    name = kind.__name__ if isinstance(kind, type) and not arguments else str(kind)
+    raise ValueError(f"{where} must be of type {name}. Received: {value!r}")

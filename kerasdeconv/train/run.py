@@ -1,0 +1,157 @@
+"""Runs a recipe: data, network, Keras' own `fit`, checkpoints, weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kerasdeconv import zoo
+from kerasdeconv.data.patches import FollowEpoch, RandomPatches
+from kerasdeconv.data.segmentation import LabelledImage, SegmentationPatches, labelled_images
+from kerasdeconv.data.splits import split
+from kerasdeconv.data.super_resolution import SuperResolutionPatches, high_resolution_lumas
+from kerasdeconv.errors import DataError, closest
+from kerasdeconv.losses import WeightedSum
+from kerasdeconv.train.progress import Progress
+from kerasdeconv.train.recipe import DataRecipe, FitRecipe, Recipe
+
+
+def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = False) -> keras.Model:
+    """Trains a network by a recipe.
+
+    A run that was interrupted goes on after its last whole epoch when it is started again with the
+    same folder.
+
+    Args:
+        recipe: What to train, on what, and how.
+        data: Folder that holds the recipe's data folders.
+        out: Where `weights.npz`, `log.csv` and the checkpoints go.
+        fresh: Whether to start over instead of going on.
+
+    Returns:
+        The trained network.
+
+    Raises:
+        DataError: A data folder is missing or cannot be used.
+        UnknownModel: The recipe names no zoo entry.
+    """
+    out = Path(out)
+    keras.utils.set_random_seed(recipe.seed)
+    model = zoo.load(recipe.entry, weights=recipe.start)
+    training, validation = make_datasets(recipe, Path(data))
+    model.compile(
+        optimizer=make_optimizer(recipe.fit, recipe.fit.epochs * recipe.data.steps),
+        loss=WeightedSum(recipe.fit.loss),
+        metrics=_metrics(recipe.data.kind, model.output_shape[-1]),
+    )
+    if fresh:  # not before the recipe has proved to be sound
+        shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint"
+    model.fit(
+        training,
+        validation_data=validation,
+        epochs=recipe.fit.epochs,
+        verbose=0,
+        shuffle=False,  # batches are random as it is; a shuffled order could not be resumed
+        callbacks=[
+            FollowEpoch(training),
+            keras.callbacks.CSVLogger(str(out / "log.csv"), append=checkpoint.exists()),
+            # Two checkpoints: one may be cut off while it is written.
+            keras.callbacks.BackupAndRestore(
+                str(checkpoint), double_checkpoint=True, delete_checkpoint=False
+            ),
+            Progress(recipe.fit.epochs),
+        ],
+    )
+    zoo.save_weights(model, out / "weights.npz")
+    return model
+
+
+def make_datasets(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
+    """Builds the training and validation data of a recipe.
+
+    Raises:
+        DataError: A data folder is missing or cannot be used.
+        ValueError: No such kind of data, or one that the entry does not learn from.
+    """
+    kind = recipe.data.kind
+    if kind not in _DATASETS:
+        raise ValueError(f"No such kind of data. {closest(kind, _DATASETS)} Received: {kind!r}")
+    task = zoo.card(recipe.entry).convention.task
+    if task != kind:
+        raise ValueError(f"{recipe.entry!r} needs data of kind {task!r}. Received: {kind!r}")
+    folders = [folder / name for name in recipe.data.folders]
+    for path in folders:
+        if not path.is_dir():
+            raise DataError(f"No such data folder. Received: {str(path)!r}")
+    return _DATASETS[kind](recipe, folders)
+
+
+def split_samples(
+    data: DataRecipe, samples: list[LabelledImage]
+) -> tuple[list[LabelledImage], list[LabelledImage]]:
+    """Splits labelled pictures as a recipe says: by picture, stratified by group."""
+    groups = [sample.group for sample in samples]
+    return split(samples, data.validation, groups=groups, seed=data.split_seed)
+
+
+def make_optimizer(fit: FitRecipe, steps: int) -> keras.optimizers.Optimizer:
+    """Builds Adam(W) with warm-up, cosine decay, and a running average of the weights."""
+    rate = keras.optimizers.schedules.CosineDecay(
+        fit.learning_rate / 100,
+        decay_steps=max(1, round(steps * (1 - fit.warmup))),
+        alpha=1e-3,
+        warmup_target=fit.learning_rate,
+        warmup_steps=round(steps * fit.warmup),
+    )
+    return keras.optimizers.AdamW(
+        rate,
+        weight_decay=fit.weight_decay,
+        use_ema=fit.average > 0,
+        ema_momentum=fit.average or 0.99,
+    )
+
+
+def _segmentation(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, RandomPatches]:
+    data = recipe.data
+    samples = [sample for folder in folders for sample in labelled_images(folder)]
+    training, validation = split_samples(data, samples)
+    options: dict[str, Any] = {"patch": data.patch, "batch_size": data.batch, "seed": recipe.seed}
+    steps = max(1, len(validation) // data.batch)
+    return (
+        SegmentationPatches(training, zoom=data.zoom, steps=data.steps, **options),
+        SegmentationPatches(validation or training, steps=steps, augment=False, **options),
+    )
+
+
+def _super_resolution(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, RandomPatches]:
+    data = recipe.data
+    scale = zoo.card(recipe.entry).convention.scale
+    lumas = [luma for folder in folders for luma in high_resolution_lumas(folder)]
+    training, validation = split(lumas, data.validation, seed=data.split_seed)
+    options: dict[str, Any] = {
+        "scale": scale,
+        "patch": data.patch,
+        "border": data.border,
+        "batch_size": data.batch,
+        "seed": recipe.seed,
+    }
+    return (
+        SuperResolutionPatches(training, shrinks=data.shrinks, steps=data.steps, **options),
+        SuperResolutionPatches(validation or training, steps=16, augment=False, **options),
+    )
+
+
+_DATASETS = {"segmentation": _segmentation, "super-resolution": _super_resolution}
+
+
+def _metrics(kind: str, classes: int) -> list[keras.metrics.Metric]:
+    if kind != "segmentation":
+        return []
+    if classes == 1:
+        return [keras.metrics.BinaryIoU(name="mean_iou")]
+    return [keras.metrics.MeanIoU(classes, sparse_y_pred=False, name="mean_iou")]
