@@ -1,0 +1,263 @@
+"""Predictors: what asks a network for an answer, whatever runs it."""
+
+from __future__ import annotations
+
+import abc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasdeconv.convention import Convention
+from kerasdeconv.errors import ArtifactError
+from kerasdeconv.runtime import pictures
+from kerasdeconv.runtime.doors import Door
+from kerasdeconv.runtime.metadata import file_convention
+from kerasdeconv.runtime.pictures import Picture
+from kerasdeconv.runtime.tiling import tiled
+
+# A free size is run in tiles of this side: memory stays bounded, and five halvings divide it.
+_FREE_TILE = 256
+# Bicubic resizing of the chroma reaches this far.
+_BICUBIC_RADIUS = 2
+
+
+class Predictor(abc.ABC):
+    """Runs a network on pictures.
+
+    Attributes:
+        convention: How to feed the network and read its answer.
+        input_shape: Shape of its first input, batch first, None where it is free. Pictures are
+            (batch, height, width, channels).
+    """
+
+    convention: Convention
+    input_shape: tuple[int | None, ...]
+
+    def __init__(self, convention: Convention, input_shape: tuple[int | None, ...]) -> None:
+        self.convention = convention
+        self.input_shape = tuple(input_shape)
+
+    @abc.abstractmethod
+    def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Runs the network once on arrays in its own units, such as 0..255.
+
+        Args:
+            *inputs: One array an input, floats or integers, of exactly the input's shape.
+
+        Returns:
+            One array an output, in the Keras model's order: float32, integers where they stand for
+            themselves, as labels do.
+
+        Raises:
+            ValueError: Wrong number of inputs, wrong shape, or values that cannot be.
+        """
+
+    def predict(self, image: Picture) -> np.ndarray:
+        """Answers for a picture, or a batch of pictures, of the network's own size.
+
+        Args:
+            image: A path, a Pillow image, or an array (H, W), (H, W, C) or (N, H, W, C) in the
+                network's units. A batch larger than the network's is run in parts.
+
+        Returns:
+            The first output; without a batch dimension for one picture.
+
+            - Segmentation: float32 (H, W, classes), or integers (H, W) from a network that gives
+              labels.
+            - Super-resolution: a uint8 picture, RGB for RGB and (H, W) for gray. A network that
+              takes luma gets Y, and the chroma is resized bicubically.
+            - Anything else: the output as it is.
+
+        Raises:
+            ArtifactError: A picture for a network that does not say what its channels are.
+            DataError: The picture's file cannot be read.
+            ValueError: Wrong size, channels or values.
+        """
+        batch, single = self._batch(image)
+        wanted, sides = self.input_shape[1:-1], batch.shape[1:-1]
+        if any(side not in (None, got) for side, got in zip(wanted, sides, strict=True)):
+            raise ValueError(
+                f"The network takes {_sides(wanted)} pixels; predict_tiled takes any size. "
+                f"Received: {_sides(sides)}"
+            )
+        answer = self._answer(batch)
+        return answer[0] if single else answer
+
+    def predict_tiled(
+        self, image: Picture, tile: int | tuple[int, int] | None = None, halo: int | None = None
+    ) -> np.ndarray:
+        """Answers for a picture of any size, tile by tile.
+
+        Args:
+            image: As for `predict`, one picture.
+            tile: Side of the tiles, or (height, width): the network's size unless that is free.
+            halo: Overlap of the tiles on each side. By default the network's receptive radius, as
+                far as that leaves half of the tile, and a quarter of the tile where it is unknown.
+
+        Returns:
+            As for `predict`. Equal to the answer for the whole picture at once where `halo` is at
+            least the receptive radius.
+
+        Raises:
+            As for `predict`, and ValueError for a tile that the network does not take.
+        """
+        batch, single = self._batch(image)
+        if not single or batch.ndim != 4:
+            raise ValueError(f"predict_tiled takes one picture. Received: shape {batch.shape}")
+        tile = self._tile(tile)
+        if halo is None:
+            halo = min(self._radius(tile), min(tile) // 4)
+        return tiled(
+            lambda part: self._answer(part[None])[0], batch[0], tile, halo, self.convention.scale
+        )
+
+    def _tile(self, tile: int | tuple[int, int] | None) -> tuple[int, int]:
+        height, width = self.input_shape[1:3]
+        if tile is None:
+            return height or _FREE_TILE, width or _FREE_TILE
+        tile = (tile, tile) if isinstance(tile, int) else tile
+        if height not in (None, tile[0]) or width not in (None, tile[1]):
+            raise ValueError(
+                f"The network takes tiles of {_sides((height, width))}. Received: {_sides(tile)}"
+            )
+        return tile
+
+    def _radius(self, tile: tuple[int, int]) -> int:
+        if self.convention.halo is None:
+            return max(tile)
+        return max(self.convention.halo, _BICUBIC_RADIUS if self.convention.color == "y" else 0)
+
+    def _batch(self, image: Picture) -> tuple[np.ndarray, bool]:
+        """The pictures with a batch dimension, checked, and whether there was but one."""
+        if self.convention.color is None:
+            if pictures.is_file_or_image(image):
+                raise ArtifactError(
+                    "Nothing says what the network's input channels are (convention.color): open "
+                    "it with `convention`, or pass an array. "
+                    f"Received: {type(image).__name__}"
+                )
+            array = pictures.load(image, "RGB")
+            single = array.ndim == len(self.input_shape) - 1
+            batch = array[None] if single else array
+            if batch.ndim != len(self.input_shape) or (
+                self.input_shape[-1] not in (None, batch.shape[-1])
+            ):
+                raise ValueError(
+                    f"The network takes arrays {self.input_shape}. Received: shape {array.shape}"
+                )
+        else:
+            batch, single = pictures.to_batch(image, self.convention)
+        # A luma network has its range in luma, but its pictures are ordinary ones.
+        luma = self.convention.color == "y"
+        check_values(batch, (0.0, 255.0) if luma else self.convention.value_range)
+        return batch, single
+
+    def _answer(self, batch: np.ndarray) -> np.ndarray:
+        convention = self.convention
+        output = self._run_batch(pictures.to_network(batch, convention.color))
+        if convention.task == "super-resolution":
+            pairs = zip(batch, output, strict=True)
+            return np.stack([pictures.from_network(*pair, convention) for pair in pairs])
+        if convention.output == "labels" and output.ndim == 4 and output.shape[-1] == 1:
+            return output[..., 0]
+        return output
+
+    def _run_batch(self, batch: np.ndarray) -> np.ndarray:
+        """Runs any number of pictures through a network that may take a fixed number at once."""
+        size = self.input_shape[0]
+        if size in (None, len(batch)):
+            return self.run(batch)[0]
+        answers = []
+        for start in range(0, len(batch), size):
+            part = batch[start : start + size]
+            missing = size - len(part)
+            full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
+            answers.append(self.run(full)[0][: len(part)])
+        return np.concatenate(answers)
+
+
+class FilePredictor(Predictor):
+    """Runs an exported file.
+
+    One predictor serves one thread at a time.
+
+    Attributes:
+        path: The file.
+        metadata: What its export wrote into it, or None.
+        inputs: Its input tensors, in the Keras model's order.
+        outputs: Its output tensors, in the Keras model's order.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        inputs: tuple[Door, ...],
+        outputs: tuple[Door, ...],
+        metadata: dict[str, Any] | None,
+        convention: Convention | None,
+    ) -> None:
+        """Checks that the convention fits the file.
+
+        Raises:
+            ArtifactError: It does not, or the file has no input or no output.
+        """
+        self.path = Path(path)
+        self.metadata = metadata
+        self.inputs = inputs
+        self.outputs = outputs
+        if not inputs or not outputs:
+            raise ArtifactError(f"The network has no input or no output. Received: {str(path)!r}")
+        convention = convention or file_convention(metadata, path) or Convention()
+        shape = inputs[0].shape
+        channels = pictures.CHANNELS.get(convention.color or "")
+        if channels and (len(shape) != 4 or shape[-1] not in (None, channels)):
+            raise ArtifactError(
+                f"A network for {convention.color!r} pictures takes (N, H, W, {channels}), this "
+                f"file {shape}: channels last, whatever the format. Received: {str(path)!r}"
+            )
+        super().__init__(convention, shape)
+
+    def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Runs the file once. See `Predictor.run`."""
+        if len(inputs) != len(self.inputs):
+            names = [door.name for door in self.inputs]
+            raise ValueError(f"The network takes the inputs {names}. Received: {len(inputs)}")
+        stored: list[np.ndarray] = []
+        for door, given in zip(self.inputs, inputs, strict=True):
+            values = pictures.load(given, "RGB")
+            if not door.accepts(values.shape):
+                raise ValueError(
+                    f"The input {door.name!r} takes {door.shape}. Received: shape {values.shape}"
+                )
+            check_values(values, None if stored else self.convention.value_range)
+            stored.append(door.encode(values))
+        answers = self._invoke(stored)
+        return [door.decode(answer) for door, answer in zip(self.outputs, answers, strict=True)]
+
+    @abc.abstractmethod
+    def _invoke(self, stored: list[np.ndarray]) -> list[np.ndarray]:
+        """Runs arrays of the doors' own types; outputs in the order of `outputs`."""
+
+
+def check_values(values: np.ndarray, value_range: tuple[float, float] | None) -> None:
+    """Refuses values that a network was not made for.
+
+    Raises:
+        ValueError: A value is not finite, or outside the range.
+    """
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError("Values must be finite. Received: NaN or infinity")
+    if value_range is None or not values.size:
+        return
+    low, high = value_range
+    least, greatest = float(values.min()), float(values.max())
+    slack = 1e-5 * (high - low)  # float32 rounding of a value that lies on the limit
+    if least < low - slack or greatest > high + slack:
+        raise ValueError(
+            f"Values must be in [{low:g}, {high:g}]. Received: {least:g} to {greatest:g}"
+        )
+
+
+def _sides(sides: tuple[int | None, ...]) -> str:
+    return " x ".join("any" if side is None else str(side) for side in sides)

@@ -1,0 +1,137 @@
+"""Makes a picture of a network's answer. NumPy and Pillow only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kerasdeconv import imaging
+from kerasdeconv.convention import Convention
+from kerasdeconv.runtime import pictures
+from kerasdeconv.runtime.pictures import Picture
+
+# Bright and saturated: they stand out from dark fluorescence and from the pinks, violets and browns
+# of stained tissue, and from one another. Label 1 takes the first.
+_PALETTE = np.array(
+    [
+        (0, 255, 110),
+        (255, 230, 0),
+        (0, 190, 255),
+        (255, 110, 0),
+        (180, 130, 255),
+        (255, 0, 130),
+        (160, 255, 0),
+        (0, 90, 255),
+        (255, 160, 160),
+        (0, 150, 120),
+        (200, 160, 60),
+        (255, 255, 255),
+    ],
+    dtype=np.float32,
+)
+_FILL = 0.25
+_OUTLINE_SHADOW = 0.45
+
+
+def label_map(convention: Convention, answer: np.ndarray) -> np.ndarray:
+    """Turns the answer of a segmentation network into labels.
+
+    One channel with at most two labels is binary: label 1 from probability 0.5 (logit 0) on.
+    Otherwise the greatest channel wins.
+
+    Args:
+        convention: Of the network.
+        answer: As `Predictor.predict` gives it, (..., height, width, classes) or labels.
+
+    Returns:
+        int32 labels, (..., height, width).
+    """
+    if convention.output == "labels":
+        return answer.astype(np.int32)
+    if answer.shape[-1] > 1:
+        return answer.argmax(axis=-1).astype(np.int32)
+    threshold = 0.0 if convention.output == "logits" else 0.5
+    return (answer[..., 0] >= threshold).astype(np.int32)
+
+
+def render(convention: Convention, image: Picture, answer: np.ndarray) -> np.ndarray:
+    """Makes a picture of an answer.
+
+    Args:
+        convention: Of the network.
+        image: The picture that was asked about: a path, a Pillow image, or an array (H, W) or
+            (H, W, 3) in [0, 255].
+        answer: What `Predictor.predict` or `predict_tiled` gave for it.
+
+    Returns:
+        A uint8 RGB picture: for segmentation the picture with each class tinted and outlined, for
+        super-resolution the answer itself.
+
+    Raises:
+        ValueError: The task has no picture, or the sizes differ.
+    """
+    if convention.task == "super-resolution":
+        return _rgb(answer)
+    if convention.task != "segmentation":
+        raise ValueError(
+            "Only segmentation and super-resolution answers make a picture. "
+            f"Received: task {convention.task!r}"
+        )
+    picture = _rgb(pictures.load(image, "RGB"))
+    labels = label_map(convention, answer)
+    if labels.shape != picture.shape[:2]:
+        raise ValueError(
+            f"The answer must be as large as the picture, {picture.shape[:2]}. "
+            f"Received: {labels.shape}"
+        )
+    return _overlay(picture, labels, background=_has_background(convention, answer))
+
+
+def _rgb(picture: np.ndarray) -> np.ndarray:
+    if picture.ndim == 3 and picture.shape[-1] == 1:
+        picture = picture[..., 0]
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, axis=-1)
+    if picture.ndim != 3 or picture.shape[-1] != 3:
+        raise ValueError(f"A picture must be (H, W) or (H, W, 3). Received: {picture.shape}")
+    return imaging.to_uint8(picture)
+
+
+def _has_background(convention: Convention, answer: np.ndarray) -> bool:
+    """Label 0 stays untinted in a binary network, unless it has a name that is no background."""
+    binary = convention.output != "labels" and answer.shape[-1] == 1
+    first = convention.labels[0].lower() if convention.labels else "background"
+    return binary or len(convention.labels) == 2 or first in ("background", "none", "void")
+
+
+def _overlay(picture: np.ndarray, labels: np.ndarray, background: bool) -> np.ndarray:
+    """Tints each region, and draws a coloured line inside its border and a dark one outside."""
+    tinted = (labels != 0) if background else np.ones(labels.shape, bool)
+    colors = _PALETTE[(labels - 1 if background else labels) % len(_PALETTE)]
+    result = picture.astype(np.float32)
+    result = np.where(tinted[..., None], (1 - _FILL) * result + _FILL * colors, result)
+    thickness = max(1, round(min(labels.shape) / 512))
+    border = _border(labels, thickness)
+    result = np.where((border & tinted)[..., None], colors, result)
+    # The dark line keeps a bright outline legible on bright ground; on dark ground it is unseen.
+    result = np.where((border & ~tinted)[..., None], _OUTLINE_SHADOW * result, result)
+    return imaging.to_uint8(result)
+
+
+def _border(labels: np.ndarray, thickness: int) -> np.ndarray:
+    """Pixels within `thickness` steps (along rows and columns) of another label."""
+    border = np.zeros(labels.shape, bool)
+    for axis in (0, 1):
+        ahead = [slice(None), slice(None)]
+        behind = [slice(None), slice(None)]
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        differs = labels[tuple(ahead)] != labels[tuple(behind)]
+        border[tuple(ahead)] |= differs
+        border[tuple(behind)] |= differs
+    for _ in range(thickness - 1):
+        grown = border.copy()
+        grown[1:] |= border[:-1]
+        grown[:-1] |= border[1:]
+        grown[:, 1:] |= border[:, :-1]
+        grown[:, :-1] |= border[:, 1:]
+        border = grown
+    return border
