@@ -1,0 +1,34 @@
+"""Export: from a Keras model to a verified TFLite or ONNX file.
+
+`export` does everything; its steps can be called on their own: `lower`, `to_tflite`, `to_onnx`,
+`check`, `verify`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    "Report": "report",
+    "Target": "targets",
+    "Verification": "verification",
+    "Violation": "targets",
+    "check": "targets",
+    "export": "pipeline",
+    "load_target": "targets",
+    "lower": "lowering",
+    "read_artifact": "artifact",
+    "target_names": "targets",
+    "to_onnx": "onnx",
+    "to_tflite": "tflite",
+    "verify": "verification",
+}
+
+__all__ = list(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)

@@ -1,0 +1,86 @@
+"""What both converters start from: the model as one TensorFlow function."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from kerasdeconv.errors import ExportError
+
+
+def to_function(model: keras.Model) -> tuple[Any, list[Any]]:
+    """Wraps a model's inference as a TensorFlow function with static shapes.
+
+    Returns:
+        The function, and the signature of its inputs.
+
+    Raises:
+        ExportError: Keras runs on another backend, or a side of an input is not known.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ExportError(
+            "Exporting needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow before Python "
+            f"starts. Received: {keras.backend.backend()!r}"
+        )
+    import tensorflow as tf
+
+    for tensor in model.inputs:
+        if None in tensor.shape:
+            raise ExportError(
+                f"Every side of the input {tensor.name!r} must be known. Received: {tensor.shape}"
+            )
+    signature = [tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in model.inputs]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def infer(*inputs: Any) -> list[Any]:
+        # Named outputs keep their names in the files.
+        answers = keras.tree.flatten(
+            model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
+        )
+        return [
+            tf.identity(answer, name=name)
+            for answer, name in zip(answers, model.output_names, strict=True)
+        ]
+
+    return infer, signature
+
+
+def freeze(model: keras.Model) -> Any:
+    """Turns a model into a concrete function in which the weights are constants."""
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    function, _ = to_function(model)
+    return convert_variables_to_constants_v2(function.get_concrete_function())
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps the converters' chatter off the terminal; their errors arrive as exceptions.
+
+    Much of it is written by C++ straight to the process's standard error.
+    """
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx", "root")]
+    levels = [logger.level for logger in loggers]
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

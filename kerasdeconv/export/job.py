@@ -1,0 +1,183 @@
+"""What an export is asked for, checked and settled before anything is made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdeconv import zoo
+from kerasdeconv.convention import Convention
+from kerasdeconv.data.synthetic import synthetic_samples
+from kerasdeconv.errors import ExportError, TargetError, closest
+from kerasdeconv.export import artifact as art
+from kerasdeconv.export import calibration as cal
+from kerasdeconv.export.lowering.graph import read
+from kerasdeconv.export.targets import Target
+
+_CALIBRATED = ("int8", "int16x8")
+_NOISE = 8  # samples of noise to verify on, where nothing else is known
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A model and what is known of it.
+
+    Attributes:
+        model: What is exported.
+        convention: What goes in and comes out.
+        card: The zoo entry that it is, or is like; None for any other model.
+        name: Start of its files' names.
+    """
+
+    model: keras.Model
+    convention: Convention
+    card: zoo.Card | None
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Inputs to calibrate and verify with, and where they came from."""
+
+    values: list[Any]
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One export, the same for every form that is tried.
+
+    Attributes:
+        subject: The model; its convention is that of the asked head.
+        target: Where the file will run.
+        precision: As asked for.
+        door: Type of the inputs and outputs of an int8 file.
+        shapes: Shape of each input, batch included.
+        head: As asked for.
+        samples: With the batch of `shapes`.
+        allow_float: Layers that may compute in float in an integer file.
+    """
+
+    subject: Subject
+    target: Target
+    precision: str
+    door: str
+    shapes: list[tuple[int, ...]]
+    head: str | None
+    samples: Samples
+    allow_float: Collection[str]
+
+
+def resolve(model: keras.Model | str, convention: Convention | None, like: str | None) -> Subject:
+    """Loads an entry by name; finds the convention and the card of a model.
+
+    Raises:
+        TypeError: It is neither a model nor a name.
+        UnknownModel: The zoo has no such entry.
+    """
+    if isinstance(model, str):
+        name, model = model, zoo.load(model)
+    elif isinstance(model, keras.Model):
+        name = model.name
+    else:
+        raise TypeError(
+            f"Give a Keras model or the name of a zoo entry. Received: {type(model).__name__}"
+        )
+    card = zoo.card(like) if like else zoo.card_of(model)
+    known = card.convention if like and card else zoo.convention_of(model)
+    return Subject(model, convention or known or Convention(), card, name)
+
+
+def check_arguments(
+    subject: Subject, target: Target, precision: str, form: str | None, allow_float: Collection[str]
+) -> None:
+    """Checks what is asked for against the target and the model.
+
+    Raises:
+        LoweringError: The model is not functional or was never built.
+        TargetError: The target does not take the precision or the format.
+        ValueError: No such precision, format, or layer.
+    """
+    if precision not in art.PRECISIONS:
+        raise ValueError(
+            f"No such precision. {closest(precision, art.PRECISIONS)} Received: {precision!r}"
+        )
+    if precision not in target.precisions:
+        raise TargetError(
+            f"The target {target.name!r} takes {', '.join(target.precisions)}. "
+            f"Received: {precision!r}"
+        )
+    if form is not None and form not in art.FORMATS:
+        raise ValueError(f"format must be one of {art.FORMATS}. Received: {form!r}")
+    if form not in (None, target.format):
+        raise TargetError(
+            f"The target {target.name!r} runs {target.format} files. Received: format={form!r}"
+        )
+    layers = layer_names(subject.model)
+    if unknown := sorted(set(allow_float) - layers):
+        raise ValueError(
+            f"allow_float names no layer of the model. {closest(unknown[0], layers)} "
+            f"Received: {unknown[0]!r}"
+        )
+
+
+def layer_names(model: keras.Model) -> set[str]:
+    """Names of all layers, those of nested models included."""
+    return {node.layer.name for node in read(model).nodes}
+
+
+def find_samples(
+    subject: Subject, precision: str, calibration: Any, shapes: list[tuple[int, ...]]
+) -> Samples:
+    """Finds samples: the given ones, an entry's own synthetic ones, or noise to verify on.
+
+    Raises:
+        DataError: The given ones cannot be used.
+        ExportError: The precision needs calibration data and there is none.
+    """
+    single = [(1, *shape[1:]) for shape in shapes]
+    convention, card = subject.convention, subject.card
+    if calibration is not None:
+        if len(shapes) == 1:
+            values: list[Any] = cal.samples_from(calibration, single[0], convention)
+        else:
+            values = [list(sample) for sample in calibration]
+        source = str(calibration) if isinstance(calibration, str | Path) else "given samples"
+    elif card is not None and card.calibration is not None:
+        kind, count = card.calibration.samples, card.calibration.count
+        pictures = synthetic_samples(kind, count, (single[0][1], single[0][2]))
+        values = list(cal.from_pictures(pictures, single[0], convention))
+        source = f"synthetic {kind}"
+    elif precision in _CALIBRATED:
+        raise ExportError(
+            f"{precision} needs calibration data: a folder of pictures, or samples of the model's "
+            f"input. Received: calibration=None for {subject.model.name!r}"
+        )
+    else:
+        values, source = _noise(single, convention), "seeded noise"
+    if len(shapes) == 1 and precision in _CALIBRATED:
+        values = cal.span_range(values, convention)
+    batch = shapes[0][0]
+    return Samples([_repeat(value, batch) for value in values], source)
+
+
+def _noise(shapes: list[tuple[int, ...]], convention: Convention) -> list[Any]:
+    """Noise to verify (never to calibrate) a file of which nothing else is known."""
+    rng = np.random.default_rng(0)
+    low, high = convention.value_range or (-1.0, 1.0)
+    drawn = [
+        [rng.uniform(low, high, shape).astype(np.float32) for shape in shapes]
+        for _ in range(_NOISE)
+    ]
+    return [sample[0] if len(shapes) == 1 else sample for sample in drawn]
+
+
+def _repeat(sample: Any, batch: int) -> Any:
+    if isinstance(sample, list):
+        return [_repeat(part, batch) for part in sample]
+    return np.repeat(sample, batch, axis=0) if batch > 1 else sample

@@ -1,0 +1,205 @@
+"""Keras to ONNX: static shapes, channels-last doors; float32, float16, and static int8 (QDQ)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdeconv.errors import ExportError
+from kerasdeconv.export.function import quiet, to_function
+
+# The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
+OPSET = 18
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
+DOORS = ("float32", "int8", "uint8")
+
+
+def to_onnx(
+    model: keras.Model,
+    *,
+    precision: str = "float32",
+    samples: Iterable[np.ndarray] = (),
+    door: str = "float32",
+) -> bytes:
+    """Converts a model with static shapes.
+
+    Args:
+        model: Every side of its inputs must be known, batch included.
+        precision: "float32", "float16" (float32 at the doors), or "int8" (quantize-dequantize
+            pairs, per-channel weights, from which ONNX Runtime makes integer operators).
+        samples: What int8 takes its ranges from, as for `to_tflite`.
+        door: Type of the inputs and outputs of an int8 file.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        ExportError: The model cannot be converted.
+        ValueError: No such precision or door.
+    """
+    plain = _convert(model)
+    if precision == "float32":
+        proto = plain
+    elif precision == "float16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        proto = convert_float_to_float16(plain, keep_io_types=True)
+    elif precision == "int8":
+        proto = _quantized(plain, list(samples), door)
+    else:
+        raise ValueError(
+            f"ONNX files are made in float32, float16 or int8. Received: {precision!r}"
+        )
+    return proto.SerializeToString()
+
+
+def _convert(model: keras.Model) -> Any:
+    import tf2onnx
+
+    function, signature = to_function(model)
+    with quiet():
+        try:
+            proto, _ = tf2onnx.convert.from_function(
+                function, input_signature=signature, opset=OPSET
+            )
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            raise ExportError(
+                f"ONNX cannot hold the model ({str(error).splitlines()[0]}). "
+                f"Received: {model.name!r}"
+            ) from None
+    _rename_outputs(proto, model.output_names)
+    return proto
+
+
+def _rename_outputs(proto: Any, names: list[str]) -> None:
+    """Gives the outputs, which tf2onnx calls `Identity:0`, the names of the model's."""
+    renamed = {output.name: name for output, name in zip(proto.graph.output, names, strict=True)}
+    for output in proto.graph.output:
+        output.name = renamed[output.name]
+    for node in proto.graph.node:
+        for names_ in (node.input, node.output):
+            for i, name in enumerate(names_):
+                names_[i] = renamed.get(name, name)
+
+
+class _Reader:
+    """Hands samples to ONNX Runtime's calibration."""
+
+    def __init__(self, feeds: list[dict[str, np.ndarray]]) -> None:
+        self._feeds: Iterator[dict[str, np.ndarray]] = iter(feeds)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._feeds, None)
+
+
+def _quantized(plain: Any, samples: list[Any], door: str) -> Any:
+    import onnx
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    if door not in DOORS:
+        raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
+    if not samples:
+        raise ExportError("int8 needs samples to take its ranges from. Received: none")
+    names = [value.name for value in plain.graph.input]
+    feeds = [dict(zip(names, s if isinstance(s, list) else [s], strict=True)) for s in samples]
+    activations = QuantType.QInt8 if door == "int8" else QuantType.QUInt8
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        source, prepared, result = (Path(folder, f"{n}.onnx") for n in ("plain", "ready", "int8"))
+        onnx.save(plain, source)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            result,
+            _Reader(feeds),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=activations,
+            weight_type=QuantType.QInt8,
+        )
+        proto = onnx.load(result)
+    if door != "float32":
+        _open_integer_doors(
+            proto, onnx.TensorProto.INT8 if door == "int8" else onnx.TensorProto.UINT8
+        )
+    return proto
+
+
+def _open_integer_doors(proto: Any, element_type: int) -> None:
+    """Takes the first quantization and the last dequantization out, so that integers go through.
+
+    What only moves values (a change of layout) may lie between a door and its quantization; it
+    then moves integers. Integer outputs, such as labels, stay as they are.
+
+    Raises:
+        ExportError: An input is not quantized at the door.
+    """
+    import onnx
+
+    graph = proto.graph
+    for value in graph.input:
+        node = _beyond_moves(graph, value.name, forward=True)
+        if node is None or node.op_type != "QuantizeLinear":
+            raise ExportError(
+                f"The input is not quantized at the door: use door='float32'. "
+                f"Received: {value.name!r}"
+            )
+        _splice(graph, node, old=node.output[0], new=node.input[0])
+        value.type.tensor_type.elem_type = element_type
+    for value in graph.output:
+        node = _beyond_moves(graph, value.name, forward=False)
+        if node is not None and node.op_type == "DequantizeLinear":
+            _splice(graph, node, old=node.input[0], new=node.output[0])
+            value.type.tensor_type.elem_type = element_type
+    del graph.value_info[:]  # the types along the way have changed
+    onnx.checker.check_model(proto)
+
+
+def _beyond_moves(graph: Any, name: str, *, forward: bool) -> Any:
+    """The first node from a door inwards that does more than move values; None if several read."""
+    while True:
+        nodes = [n for n in graph.node if name in (n.input if forward else n.output)]
+        if len(nodes) != 1 or nodes[0].op_type not in _MOVES:
+            return nodes[0] if len(nodes) == 1 else None
+        name = (nodes[0].output if forward else nodes[0].input)[0]
+
+
+def _splice(graph: Any, node: Any, *, old: str, new: str) -> None:
+    """Removes a node and gives one tensor's name to another."""
+    graph.node.remove(node)
+    for other in graph.node:
+        for names in (other.input, other.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
+
+
+def door_quantization(path: Path) -> dict[str, dict[str, Any]]:
+    """Reads how the integers at a file's doors stand for real numbers: scale and zero point."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(path).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    doors = {}
+    for values, forward, kind in (
+        (graph.input, True, "DequantizeLinear"),
+        (graph.output, False, "QuantizeLinear"),
+    ):
+        for value in values:
+            node = _beyond_moves(graph, value.name, forward=forward)
+            integer = value.type.tensor_type.elem_type in (
+                onnx.TensorProto.UINT8,
+                onnx.TensorProto.INT8,
+            )
+            if integer and node is not None and node.op_type == kind:
+                scale, zero = (
+                    numpy_helper.to_array(constants[name]).item() for name in node.input[1:3]
+                )
+                doors[value.name] = {"scale": scale, "zero_point": zero}
+    return doors

@@ -1,0 +1,106 @@
+"""The report of an export: what was made, how it was checked, what it costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import kerasdeconv
+
+_PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `export` made.
+
+    Attributes:
+        artifact: The file.
+        format: "tflite" or "onnx".
+        target: Name of the target.
+        precision: As asked for.
+        size_bytes: Of the file.
+        input: Name, shape, type and quantization of the (first) input, with its colour and range.
+        outputs: Name, shape, type and quantization of each output.
+        operators: Operators of the file and how many there are of each.
+        float_operators: Operators that compute in float although the precision is an integer one:
+            those that `allow_float` let through, with their layers.
+        rewrites: What the lowering did, one line each.
+        warnings: What the target takes at a price.
+        verification: See `kerasdeconv.export.verification.Verification`.
+        latency_ms: `median` of `runs` runs with `threads` threads, on this machine, in the `form`
+            that was kept; `forms` holds the medians of all that were tried.
+        calibration: Where the ranges of an integer export came from, None for others.
+        versions: Of the packages that made the file, and the processor that timed it.
+        metrics: The task's measures of the Keras model and of the file, where data was given.
+    """
+
+    artifact: str
+    format: str
+    target: str
+    precision: str
+    size_bytes: int
+    input: dict[str, Any]
+    outputs: list[dict[str, Any]]
+    operators: dict[str, int]
+    float_operators: list[str]
+    rewrites: list[str]
+    warnings: list[str]
+    verification: dict[str, Any]
+    latency_ms: dict[str, Any]
+    calibration: dict[str, Any] | None
+    versions: dict[str, str]
+    metrics: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields as plain values."""
+        return dataclasses.asdict(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the report as JSON, whole or not at all."""
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Returns what matters most as pairs of words, for a table."""
+        check = self.verification
+        psnr = "identical" if check["psnr_db"] is None else f"PSNR {check['psnr_db']:.1f} dB"
+        error = f"max error {check['max_abs_error']:.3g}, {psnr}"
+        if "agreement" in check:
+            error += f", labels agree {check['agreement']:.2%}"
+        door = self.input
+        rows = [
+            ("file", self.artifact),
+            ("size", f"{self.size_bytes / 1e6:.3f} MB"),
+            ("input", f"{door['dtype']} {'x'.join(map(str, door['shape']))}"),
+            ("operators", ", ".join(f"{n} {name}" for name, n in self.operators.items())),
+            ("rewrites", str(len(self.rewrites))),
+            (f"verified on {check['samples']} samples", error),
+            (
+                f"latency, {self.latency_ms['threads']} thread",
+                f"{self.latency_ms['median']:.2f} ms (median of {self.latency_ms['runs']})",
+            ),
+        ]
+        rows += [("in float", line) for line in self.float_operators]
+        rows += [("note", line) for line in self.warnings]
+        return rows
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what makes an export, and the machine's processor type."""
+    found = {"kerasdeconv": kerasdeconv.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**found, "machine": platform.machine()}

@@ -1,0 +1,110 @@
+"""Input sizes: fixing what a model leaves free, and refusing what it cannot take by name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import keras
+
+from kerasdeconv.errors import ExportError
+
+_SEARCH = 128  # pixels up and down in which the nearest valid size is looked for
+
+
+def input_shapes(
+    model: keras.Model, size: Sequence[int] | None = None, batch: int = 1
+) -> list[tuple[int, ...]]:
+    """Fixes the shape of every input.
+
+    Args:
+        model: A model whose inputs are batch x sides x channels.
+        size: The sides (height, width, and depth first for volumes), for sides that are free.
+        batch: Batch size.
+
+    Returns:
+        The shape of each input, batch included.
+
+    Raises:
+        ExportError: A side is free and no size is given.
+        ValueError: The size contradicts a fixed side, or the network cannot take it.
+    """
+    shapes = []
+    for tensor in model.inputs:
+        sides = tuple(tensor.shape[1:-1])
+        if size is not None:
+            if len(size) != len(sides) or min(size) < 1:
+                raise ValueError(
+                    f"size must be {len(sides)} positive numbers, one a side. "
+                    f"Received: {tuple(size)}"
+                )
+            if any(have not in (None, want) for have, want in zip(sides, size, strict=True)):
+                raise ValueError(f"The model takes the size {sides} alone. Received: {tuple(size)}")
+            sides = tuple(size)
+        if None in sides:
+            raise ExportError(
+                f"The input {tensor.name!r} leaves its size open: give size=. "
+                f"Received: {tensor.shape[1:-1]}"
+            )
+        shapes.append((batch, *sides, tensor.shape[-1]))
+    if not accepts(model, shapes):
+        nearest = nearest_sizes(model, shapes[0][1:-1])
+        hint = " and ".join(" x ".join(map(str, sides)) for sides in nearest)
+        raise ValueError(
+            f"The model {model.name!r} cannot take this size"
+            + (f"; the nearest that it can are {hint}. " if hint else ". ")
+            + f"Received: {' x '.join(map(str, shapes[0][1:-1]))}"
+        )
+    return shapes
+
+
+def accepts(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Says whether a model's layers fit together for these input shapes."""
+    tensors = [
+        keras.KerasTensor(shape, dtype=tensor.dtype)
+        for shape, tensor in zip(shapes, model.inputs, strict=True)
+    ]
+    try:
+        outputs = model.compute_output_spec(tensors[0] if len(tensors) == 1 else tensors)
+    except ValueError:
+        return False
+    # A side without pixels is no answer.
+    return all(0 not in output.shape for output in keras.tree.flatten(outputs))
+
+
+def nearest_sizes(model: keras.Model, sides: Sequence[int]) -> list[tuple[int, ...]]:
+    """Finds the next smaller and the next larger size that a one-input model can take.
+
+    Sides are searched one at a time, the others held at a side that is known to be valid, so that
+    a wrong height does not hide a right width.
+    """
+    channels = model.inputs[0].shape[-1]
+
+    def fits(candidate: Sequence[int]) -> bool:
+        return accepts(model, [(1, *candidate, channels)])
+
+    steps = itertools.chain.from_iterable((side, -side) for side in range(1, _SEARCH))
+    valid = next(
+        (
+            side
+            for side in itertools.chain([max(sides)], (max(sides) + s for s in steps))
+            if side > 0 and fits([side] * len(sides))
+        ),
+        None,
+    )
+    if valid is None:
+        return []
+    found = []
+    for direction in (-1, 1):
+        nearest = []
+        for axis, side in enumerate(sides):
+            candidates = range(side, max(side + direction * _SEARCH, 0), direction)
+            fitting = (
+                c
+                for c in candidates
+                if fits([c if a == axis else valid for a in range(len(sides))])
+            )
+            nearest.append(next(fitting, valid))
+        if tuple(nearest) not in found and fits(nearest):
+            found.append(tuple(nearest))
+    return found

@@ -1,0 +1,119 @@
+"""Keras to TFLite: static shapes, frozen weights, builtin operators only."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdeconv.errors import ExportError
+from kerasdeconv.export.function import freeze, quiet
+
+DOORS = ("float32", "int8", "uint8")
+
+
+def to_tflite(
+    model: keras.Model,
+    *,
+    precision: str = "float32",
+    samples: Iterable[np.ndarray] = (),
+    door: str = "float32",
+) -> bytes:
+    """Converts a model with static shapes.
+
+    Args:
+        model: Every side of its inputs must be known, batch included.
+        precision: "float32", "float16" (weights), "dynamic" (8-bit weights), "int8", or "int16x8"
+            (16-bit activations, 8-bit weights).
+        samples: What the integer precisions take their ranges from: arrays of the first input's
+            shape, or lists with one array an input.
+        door: Type of the inputs and outputs of an int8 file.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        ExportError: An operator of the model has no TFLite builtin, or cannot be quantized. The
+            message names the operator and the Keras layer.
+        ValueError: No such precision or door.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    function = freeze(model)
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    elif precision in ("int8", "int16x8"):
+        _quantize_fully(converter, precision, list(samples), door, function)
+    elif precision not in ("float32", "dynamic"):
+        raise ValueError(
+            "TFLite files are made in float32, float16, dynamic, int8 or int16x8. "
+            f"Received: {precision!r}"
+        )
+    try:
+        with quiet(), warnings.catch_warnings():
+            # "Statistics for quantized inputs were expected": they come from the samples.
+            warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
+            return bytes(converter.convert())
+    except (ConverterError, RuntimeError, ValueError) as error:
+        raise _explained(error, function, model) from None
+
+
+def _quantize_fully(
+    converter: Any, precision: str, samples: list[Any], door: str, function: Any
+) -> None:
+    import tensorflow as tf
+
+    if door not in DOORS:
+        raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
+    if not samples:
+        raise ExportError(f"{precision} needs samples to take its ranges from. Received: none")
+
+    def representative() -> Iterator[list[np.ndarray]]:
+        for sample in samples:
+            yield sample if isinstance(sample, list) else [sample]
+
+    converter.representative_dataset = representative
+    if precision == "int16x8":
+        # Its doors stay float32: the converter knows no 8-bit doors for 16-bit activations.
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+        ]
+        return
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = getattr(tf, door)
+    # Labels are integers already; they stay int32.
+    if all(output.dtype.is_floating for output in function.outputs):
+        converter.inference_output_type = getattr(tf, door)
+
+
+def _explained(error: Exception, function: Any, model: keras.Model) -> ExportError:
+    """Names the operators that TFLite lacks, and the layers that they come from."""
+    text = str(error)
+    found = re.search(r"(?:TF Select|Flex|Custom) ops: (.+)", text)
+    if found is None:
+        first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+        return ExportError(f"TFLite cannot convert the model ({first}). Received: {model.name!r}")
+    operators = [name.strip() for name in found[1].split(",")]
+    layers = sorted(
+        {
+            layer.name
+            for node in function.graph.as_graph_def().node
+            if node.op in operators
+            for layer in model.layers
+            if re.search(rf"(?:^|/){re.escape(layer.name)}(?:_\d+)?/", node.name)
+        }
+    )
+    where = f" (layer {', '.join(map(repr, layers))})" if layers else ""
+    return ExportError(
+        f"TFLite has no builtin operator for {', '.join(operators)}{where}. "
+        f"Received: {model.name!r}"
+    )

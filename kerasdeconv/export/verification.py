@@ -1,0 +1,170 @@
+"""Verification: the exported file in its own runtime against the Keras model, sample by sample."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdeconv import runtime
+from kerasdeconv.convention import Convention
+from kerasdeconv.errors import VerificationError
+from kerasdeconv.runtime import FilePredictor
+
+# float32 files differ from Keras by the order of sums alone: greatest error of bounded outputs.
+_FLOAT32_ERROR = {"probabilities": 1e-4, "pixels": 1e-2}
+# Least PSNR in dB. Rounding a network's weights and activations costs noise well above these; a
+# wrong graph (swapped channels, a lost scale, wrong padding) falls to 20 dB and below.
+_PSNR = {"float32": 90.0, "float16": 50.0, "int16x8": 40.0, "dynamic": 30.0, "int8": 24.0}
+_AGREEMENT = 0.97  # of class labels, in every precision but float32, where nearly all must agree
+_AGREEMENT_FLOAT32 = 0.9999
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """How an exported file differs from the Keras model. The worst output counts.
+
+    Attributes:
+        max_abs_error: Largest difference of any output value.
+        mean_abs_error: Mean difference.
+        psnr_db: Peak signal-to-noise ratio, the peak being the output's span (1 for
+            probabilities, 255 for pixels, else the range that the model's answers take);
+            None where there is no difference at all.
+        agreement: Share of pixels with the same class, for networks that classify.
+        samples: How many samples were compared.
+        source: Where they came from.
+    """
+
+    max_abs_error: float
+    mean_abs_error: float
+    psnr_db: float | None
+    agreement: float | None
+    samples: int
+    source: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields, without `agreement` where it does not apply."""
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if not (k == "agreement" and v is None)}
+
+
+def verify(
+    model: keras.Model,
+    file: str | Path | FilePredictor,
+    samples: Sequence[Any],
+    *,
+    precision: str = "float32",
+    source: str = "given samples",
+) -> Verification:
+    """Runs a model and a file on the same samples and refuses what their precision can't explain.
+
+    Args:
+        model: The Keras model that the file was made from, with the same head.
+        file: The file, or a predictor of it. What its first output means is read from it.
+        samples: Arrays of the input's shape, or lists with one array an input.
+        precision: The file's.
+        source: Where the samples came from, noted in the result.
+
+    Returns:
+        How they differ.
+
+    Raises:
+        ArtifactError: The file's runtime does not load it.
+        VerificationError: The file does not compute what the model computes.
+    """
+    predictor = file if isinstance(file, FilePredictor) else runtime.open(file)
+    result = compare(model, predictor, samples, source)
+    _require(result, precision, predictor.convention)
+    return result
+
+
+def compare(
+    model: keras.Model,
+    predictor: FilePredictor,
+    samples: Sequence[Any],
+    source: str = "given samples",
+) -> Verification:
+    """Measures how a model and a file differ. See `verify`."""
+    output, parts = predictor.convention.output, []
+    for sample in samples:
+        inputs = list(sample) if isinstance(sample, list | tuple) else [sample]
+        packed = keras.tree.pack_sequence_as(model.input, inputs)
+        expected = [np.asarray(x) for x in keras.tree.flatten(model(packed, training=False))]
+        parts.append((expected, predictor.run(*inputs)))
+    results = []
+    for i in range(len(model.outputs)):
+        expected = np.stack([e[i] for e, _ in parts]).astype(np.float64)
+        got = np.stack([g[i] for _, g in parts]).astype(np.float64)
+        results.append(_measure(expected, got, output if i == 0 else "tensor"))
+    agreements = [r[3] for r in results if r[3] is not None]
+    return Verification(
+        max_abs_error=max(r[0] for r in results),
+        mean_abs_error=max(r[1] for r in results),
+        psnr_db=min((r[2] for r in results if r[2] is not None), default=None),
+        agreement=min(agreements, default=None),
+        samples=len(samples),
+        source=source,
+    )
+
+
+def _require(result: Verification, precision: str, convention: Convention) -> None:
+    """Refuses a file that differs by more than its precision explains.
+
+    Raises:
+        VerificationError: It does; the message says by how much and what was allowed.
+    """
+    samples = f"on {result.samples} samples ({result.source})"
+    allowed = _FLOAT32_ERROR.get(convention.output) if precision == "float32" else None
+    if allowed is not None and result.max_abs_error > allowed:
+        raise VerificationError(
+            f"The {precision} file does not compute what the Keras model computes: an error of "
+            f"{allowed:g} is allowed. Received: {result.max_abs_error:.3g} {samples}"
+        )
+    least = _PSNR[precision]
+    if convention.output != "labels" and result.psnr_db is not None and result.psnr_db < least:
+        raise VerificationError(
+            f"The {precision} file does not compute what the Keras model computes: a PSNR of "
+            f"{least:g} dB is needed. Received: {result.psnr_db:.1f} dB {samples}"
+        )
+    share = _AGREEMENT_FLOAT32 if precision == "float32" else _AGREEMENT
+    if result.agreement is not None and result.agreement < share:
+        raise VerificationError(
+            f"The {precision} file's class labels must agree with the Keras model's on "
+            f"{share:.2%} of the pixels. Received: {result.agreement:.2%} {samples}"
+        )
+
+
+def _span(expected: np.ndarray, output: str) -> float:
+    """The range against which errors of an output are judged."""
+    if output == "probabilities":
+        return 1.0
+    if output == "pixels":
+        return 255.0
+    return max(float(expected.max() - expected.min()), 1e-12)
+
+
+def _measure(
+    expected: np.ndarray, got: np.ndarray, output: str
+) -> tuple[float, float, float | None, float | None]:
+    error = np.abs(expected - got)
+    squared = float(np.mean(error**2))
+    psnr = None
+    if squared:
+        psnr = 10 * math.log10(_span(expected, output) ** 2 / squared)
+    agreement = None
+    if output in ("probabilities", "logits", "labels"):
+        agreement = float(np.mean(_labels(expected, output) == _labels(got, output)))
+    return float(error.max()), float(error.mean()), psnr, agreement
+
+
+def _labels(scores: np.ndarray, output: str) -> np.ndarray:
+    if output == "labels":
+        return scores
+    if scores.shape[-1] == 1:
+        return scores[..., 0] > (0.5 if output == "probabilities" else 0.0)
+    return scores.argmax(axis=-1)
