@@ -1,0 +1,433 @@
+"""The command line: what the commands print and write, how fast they start, what they import."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from cli_runs import SIDE, Ran, scene
+
+import kerasdeconv
+from kerasdeconv.cli import main, message
+from kerasdeconv.zoo import list_models
+
+pytest_plugins = ["cli_fixtures"]
+
+Run = Callable[..., Ran]
+HEAVY = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx")
+
+
+def _process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kerasdeconv", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _imported(*arguments: str | Path) -> set[str]:
+    """Top-level modules that a command has imported when it is done."""
+    code = (
+        "import sys; from kerasdeconv.cli import main; code = main(sys.argv[1:]); "
+        "print(*{m.partition('.')[0] for m in sys.modules}, file=sys.stderr); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+class TestStart:
+    @pytest.mark.parametrize("command", ["list", "list --json", "--help", "targets", "show unet"])
+    def test_light_commands_import_nothing_heavy(self, command: str) -> None:
+        assert not _imported(*command.split()) & {*HEAVY, "numpy", "PIL"}
+
+    def test_predict_imports_neither_keras_nor_tensorflow(
+        self, exports: Path, picture: Path, tmp_path: Path
+    ) -> None:
+        for file, used in (("cells.float32.tflite", "ai_edge_litert"),
+                           ("enlarger.float32.onnx", "onnxruntime")):  # fmt: skip
+            modules = _imported("predict", exports / file, picture, "--out", tmp_path / "a.png")
+            assert used in modules
+            assert not modules & set(HEAVY)
+
+    @pytest.mark.parametrize("command", ["list", "--help", "targets"])
+    def test_answers_in_half_a_second(self, command: str) -> None:
+        # Processor time of the whole process: what the clock says on a core that is free.
+        times = []
+        for _ in range(3):
+            before = os.times()
+            assert _process(command).returncode == 0
+            after = os.times()
+            times.append(
+                after.children_user + after.children_system
+                - before.children_user - before.children_system
+            )  # fmt: skip
+        assert min(times) < 0.5
+
+    def test_the_module_and_the_script_are_one(self) -> None:
+        version = f"kerasdeconv {kerasdeconv.__version__}\n"
+        script = Path(sys.executable).with_name("kerasdeconv")
+        done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == _process("--version").stdout == version
+
+    @pytest.mark.parametrize(
+        "command",
+        ["list", "show", "targets", "export", "check", "verify", "predict", "train", "evaluate"],
+    )
+    def test_help_teaches_by_example(self, run: Run, command: str) -> None:
+        done = run(command, "--help")
+        assert done.code == 0
+        assert "Example" in done.out
+        if command != "targets":
+            assert f"$ kerasdeconv {command} " in done.out
+
+    def test_alone_it_prints_help(self, run: Run) -> None:
+        assert "Commands" in run().out
+
+
+class TestBrowsing:
+    def test_list(self, run: Run) -> None:
+        done = run("list", "espcn*")
+        assert done.code == 0
+        assert [line.split()[0] for line in done.out.splitlines()[1:]] == list_models("espcn*")
+
+    def test_list_filters_as_the_library_does(self, run: Run) -> None:
+        done = run("list", "--task", "segmentation", "--untrained", "--json")
+        names = [entry["name"] for entry in done.json]
+        assert names == list_models(task="segmentation", pretrained=False)
+        assert "unet.paper" in names
+
+    def test_show_an_entry(self, run: Run) -> None:
+        done = run("show", "unet")
+        for words in ("1,942,577", "RGB in [0, 255]", "256 x 256", "nucleus", "CC0", "arxiv.org"):
+            assert words in done.out
+        card = run("show", "unet", "--json").json
+        assert card["name"] == "unet.nuclei"
+        assert card["convention"]["labels"] == ["background", "nucleus"]
+
+    def test_show_a_file(self, run: Run, exports: Path) -> None:
+        done = run("show", exports / "cells.float32.tflite")
+        for words in ("CONV_2D", f"float32 1 x {SIDE} x {SIDE} x 3", "RGB in [0, 255]"):
+            assert words in done.out
+        fields = run("show", exports / "enlarger.float32.onnx", "--json").json
+        assert fields["format"] == "onnx"
+        assert fields["operators"]["Conv"] == 3
+        assert fields["metadata"]["convention"]["scale"] == 3
+        assert fields["inputs"][0]["shape"] == [1, 16, 24, 1]
+
+    def test_targets(self, run: Run) -> None:
+        assert "microcontroller" in run("targets").out
+        found = {target["name"]: target for target in run("targets", "--json").json}
+        assert found["onnxruntime-web"]["format"] == "onnx"
+        assert "int8" in found["android-cpu"]["precisions"]
+
+
+class TestExport:
+    def test_writes_the_file_and_its_report(self, run: Run, networks: Path, tmp_path: Path) -> None:
+        out = tmp_path / "build" / "deep"
+        done = run(
+            "export", networks / "enlarger.keras", "--like", "espcn_x3", "--target", "android-cpu",
+            "--precision", "int8", "--size", "24x16", "--no-tune", "--out", out, "--json",
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        names = sorted(path.name for path in out.iterdir())
+        assert names == ["enlarger.int8.report.json", "enlarger.int8.tflite"]
+        report = json.loads((out / names[0]).read_text())
+        assert done.json == report
+        assert report["artifact"] == str(out / names[1])
+        assert report["input"]["shape"] == [1, 24, 16, 1]
+        assert report["input"]["dtype"] == "uint8"
+        assert report["float_operators"] == []
+
+    def test_options_reach_the_file(self, run: Run, networks: Path, tmp_path: Path) -> None:
+        done = run(
+            "export", networks / "cells.keras", "--like", "unet", "--target", "onnxruntime-cpu",
+            "--size", SIDE, "--batch", 2, "--head", "labels", "--name", "labeller",
+            "--no-tune", "--out", tmp_path,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert "labeller.float32.onnx" in done.out
+        fields = run("show", tmp_path / "labeller.float32.onnx", "--json").json
+        assert fields["outputs"][0]["shape"] == [2, SIDE, SIDE]
+        assert fields["metadata"]["convention"]["output"] == "labels"
+
+    def test_says_when_a_file_will_know_nothing_of_pictures(
+        self, run: Run, networks: Path, tmp_path: Path
+    ) -> None:
+        done = run(
+            "export", networks / "cells.keras", "--target", "raspberry-pi", "--size", SIDE,
+            "--no-tune", "--out", tmp_path,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert "--like" in done.err
+
+    def test_a_real_process_is_quiet(self, networks: Path, tmp_path: Path) -> None:
+        done = _process(
+            "export", networks / "enlarger.keras", "--like", "espcn_x3", "--target", "android-cpu",
+            "--size", 16, "--no-tune", "--out", tmp_path, "--json",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        assert json.loads(done.stdout)["format"] == "tflite"
+
+
+class TestCheck:
+    def test_exit_code_says_what_the_target_says(self, run: Run, exports: Path) -> None:
+        file = exports / "cells.float32.tflite"
+        assert run("check", file, "--target", "android-cpu").code == 0
+        refused = run("check", file, "--target", "onnxruntime-cpu")
+        assert refused.code == 1
+        assert "takes onnx files" in refused.out
+        assert refused.err == ""
+        done = run("check", file, "--target", "onnxruntime-cpu", "--json")
+        assert done.code == 1
+        assert done.json["accepted"] is False
+        assert done.json["violations"][0]["severity"] == "error"
+
+
+class TestVerify:
+    def test_a_file_against_its_model(
+        self, run: Run, networks: Path, exports: Path, picture: Path
+    ) -> None:
+        file = exports / "enlarger.float32.onnx"
+        done = run("verify", file, "--model", networks / "enlarger.keras", "--json")
+        assert done.code == 0, done.err
+        assert done.json["max_abs_error"] < 1e-2
+        assert done.json["source"] == "synthetic textures"
+        done = run("verify", file, "--model", networks / "enlarger.keras", "--data", picture.parent)
+        assert done.code == 0, done.err
+        assert str(picture.parent) in done.out
+
+    def test_another_head(self, run: Run, networks: Path, tmp_path: Path) -> None:
+        model = networks / "cells.keras"
+        run(
+            "export", model, "--like", "unet", "--target", "android-cpu", "--size", SIDE,
+            "--head", "logits", "--no-tune", "--out", tmp_path,
+        )  # fmt: skip
+        done = run("verify", tmp_path / "cells.float32.tflite", "--model", model)
+        assert done.code == 0, done.err
+        assert "passed, as float32" in done.out
+
+    def test_another_model(self, run: Run, networks: Path, exports: Path, tmp_path: Path) -> None:
+        import keras
+
+        file = exports / "enlarger.float32.onnx"
+        run("verify", file, "--model", networks / "cells.keras").refused("was not made from it")
+        keras.utils.set_random_seed(1)
+        kerasdeconv.models.ESPCN(scale=3).save(tmp_path / "other.keras")
+        run("verify", file, "--model", tmp_path / "other.keras").refused("does not compute")
+        kerasdeconv.models.ESPCN(scale=2).save(tmp_path / "smaller.keras")
+        run("verify", file, "--model", tmp_path / "smaller.keras").refused("was not made from it")
+
+
+class TestPredict:
+    def test_tiles_what_is_larger(
+        self, run: Run, exports: Path, picture: Path, tmp_path: Path
+    ) -> None:
+        file, out = exports / "enlarger.float32.onnx", tmp_path / "sub" / "large.png"
+        done = run("predict", file, picture, "--out", out)
+        assert done.code == 0, done.err
+        assert "48 x 60, in tiles of 16 x 24" in done.err
+        with PIL.Image.open(out) as image:
+            assert image.size == (180, 144)
+        expected = kerasdeconv.runtime.open(file).predict_tiled(picture)
+        np.testing.assert_array_equal(np.asarray(PIL.Image.open(out)), expected)
+
+    def test_the_network_s_own_size_is_run_whole(
+        self, run: Run, exports: Path, tmp_path: Path
+    ) -> None:
+        PIL.Image.fromarray(scene(SIDE, SIDE)).save(tmp_path / "in.jpg")
+        done = run(
+            "predict", exports / "cells.float32.tflite", tmp_path / "in.jpg",
+            "--out", tmp_path / "out", "--json",
+        )  # fmt: skip
+        (result,) = done.json
+        assert not result["tiled"]
+        assert result["output"] == str(tmp_path / "out" / "in.png")
+        assert sum(result["share"].values()) == pytest.approx(1)
+        assert set(result["share"]) == {"background", "nucleus"}
+
+    def test_folders_go_to_folders(
+        self, run: Run, exports: Path, picture: Path, tmp_path: Path
+    ) -> None:
+        PIL.Image.fromarray(scene(20, 20)).save(tmp_path / "small.png")
+        done = run(
+            "predict", exports / "cells.float32.tflite", picture.parent, tmp_path / "small.png",
+            "--out", tmp_path / "out", "--halo", 4,
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        assert {p.name for p in (tmp_path / "out").iterdir()} == {"scene.png", "small.png"}
+
+    def test_outputs_that_would_be_lost_are_refused(
+        self, run: Run, exports: Path, picture: Path, tmp_path: Path
+    ) -> None:
+        file = exports / "cells.float32.tflite"
+        before = picture.read_bytes()
+        run("predict", file, picture, "--out", picture).refused("over its picture")
+        assert picture.read_bytes() == before
+        PIL.Image.fromarray(scene(20, 20)).save(tmp_path / "scene.jpg")
+        out = tmp_path / "out"
+        run("predict", file, picture, tmp_path / "scene.jpg", "--out", out).refused("Two pictures")
+        run("predict", file, picture, picture, "--out", tmp_path / "a.png").refused("folder")
+        run("predict", file, picture, "--out", tmp_path / "a.gif").refused(".png")
+        assert not out.exists()
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def labelled(self, tmp_path: Path) -> Path:
+        for name in ("images", "masks"):
+            (tmp_path / "set" / name).mkdir(parents=True)
+        for number in range(2):
+            picture = scene(40 + 8 * number, 40)
+            PIL.Image.fromarray(picture).save(tmp_path / f"set/images/{number}.png")
+            mask = PIL.Image.fromarray((picture[..., 0] > 128).astype(np.uint8))
+            mask.save(tmp_path / f"set/masks/{number}.png")
+        return tmp_path / "set"
+
+    def test_a_model_and_its_file_by_the_same_code(
+        self, run: Run, networks: Path, exports: Path, labelled: Path
+    ) -> None:
+        file = run("evaluate", exports / "cells.float32.tflite", "--data", labelled, "--json")
+        assert file.code == 0, file.err
+        assert file.json["images"] == 2
+        assert 0 <= file.json["metrics"]["mean_iou"] <= 1
+        model = run(
+            "evaluate", networks / "cells.keras", "--like", "unet", "--data", labelled, "--json"
+        )
+        assert model.code == 0, model.err
+        assert set(model.json["metrics"]) == set(file.json["metrics"])
+        table = run("evaluate", exports / "cells.float32.tflite", "--data", labelled)
+        assert f"mean iou        {file.json['metrics']['mean_iou']:.4f}" in table.out
+
+    def test_super_resolution(self, run: Run, exports: Path, picture: Path) -> None:
+        file = exports / "enlarger.float32.onnx"
+        done = run("evaluate", file, "--data", picture.parent, "--json")
+        assert done.code == 0, done.err
+        assert done.json["metrics"]["psnr_y"] > 0
+
+
+class TestTrain:
+    @pytest.fixture
+    def recipe(self, tmp_path: Path, picture: Path) -> Path:
+        path = tmp_path / "recipe.toml"
+        path.write_text(
+            'entry = "espcn_x3"\n'
+            f'[data]\nkind = "super-resolution"\nfolders = ["{picture.parent.name}"]\n'
+            "validation = 0.0\npatch = 8\nbatch = 1\nsteps = 1\nborder = 1\n"
+            "[fit]\nepochs = 1\nloss = { mean_squared_error = 1.0 }\n"
+        )
+        return path
+
+    def test_weights_come_out(self, run: Run, recipe: Path, picture: Path, tmp_path: Path) -> None:
+        out = tmp_path / "trained"
+        data = picture.parent.parent
+        done = run("train", recipe, "--data", data, "--out", out, "--json")
+        assert done.code == 0, done.err
+        assert done.json["weights"] == str(out / "weights.npz")
+        assert (out / "weights.npz").is_file()
+        assert "epoch 1/1" in done.err
+
+    def test_mistakes(self, run: Run, recipe: Path, tmp_path: Path) -> None:
+        out = tmp_path / "trained"
+        run("train", tmp_path / "no.toml", "--data", ".", "--out", out).refused("No such recipe")
+        run("train", recipe, "--data", tmp_path, "--out", out).refused("No such data folder")
+        recipe.write_text(recipe.read_text().replace("epochs", "epoch"))
+        run("train", recipe, "--data", tmp_path, "--out", out).refused("Did you mean 'epochs'?")
+        assert not out.exists()
+
+    def test_fresh_empties_no_stranger_s_folder(
+        self, run: Run, recipe: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "home").mkdir()
+        (tmp_path / "home" / "thesis.txt").write_text("years of work")
+        run("train", recipe, "--data", tmp_path, "--out", tmp_path / "home", "--fresh").refused(
+            "something else than a training"
+        )
+        assert (tmp_path / "home" / "thesis.txt").exists()
+
+
+class TestErrors:
+    def test_usage(self, run: Run, tmp_path: Path) -> None:
+        run("exprot").refused("Did you mean 'export'?")
+        run("export").refused("model", "kerasdeconv export --help")
+        run("list", "--taks", "x").refused("--task")
+        run("export", "unet", "--out", tmp_path).refused("--target")
+        run("export", "unet", "--out", tmp_path, "--target", "ios", "--batch", 0).refused("--batch")
+
+    @pytest.mark.parametrize("place", ["first", "last"])
+    def test_debug_shows_the_traceback(self, run: Run, place: str) -> None:
+        words = ["show", "unte"]
+        done = run(*(["--debug", *words] if place == "first" else [*words, "--debug"]))
+        assert done.code == 2
+        assert "Traceback (most recent call last)" in done.err
+        assert done.err.splitlines()[-1].startswith("kerasdeconv: The zoo has no model")
+
+    def test_only_mistakes_of_the_user_are_made_short(self) -> None:
+        assert message(_raised(lambda: list_models(task="no task")))
+        assert message(_raised(lambda: int("x"))) is None
+        assert message(_raised(lambda: np.zeros(2).reshape(3))) is None
+        assert message(_raised(lambda: kerasdeconv.imaging.luma("x"))) is None
+        refusal = message(PermissionError(errno.EACCES, "Permission denied", "/etc/x"))
+        assert refusal == "Permission denied. Received: '/etc/x'"
+        assert message(FileNotFoundError(errno.ENOENT, "No such file", "/package/data")) is None
+        missing = message(ModuleNotFoundError("No module named 'tf2onnx'", name="tf2onnx"))
+        assert missing is not None
+        assert "pip install 'kerasdeconv[export]'" in missing
+        assert message(ModuleNotFoundError("No module named 'numpi'", name="numpi")) is None
+
+    def test_a_fault_of_ours_keeps_its_traceback(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("kerasdeconv.cli.browsing.card", lambda name: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            main(["show", "unet"])
+
+    def test_a_reader_that_leaves_is_no_error(self) -> None:
+        command = [sys.executable, "-m", "kerasdeconv", "list"]
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+        os.close(writer)
+        assert done.returncode == 1
+        assert done.stderr == b""
+
+    def test_ctrl_c(self, exports: Path, tmp_path: Path) -> None:
+        pipe, out = tmp_path / "slow.png", tmp_path / "out"
+        os.mkfifo(pipe)
+        command = ["predict", exports / "cells.float32.tflite", pipe, "--out", out]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kerasdeconv", *map(str, command)], stderr=subprocess.PIPE
+        )
+        writer = _when_read(pipe, process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        os.close(writer)
+        assert process.returncode == 130
+        assert err.decode() == "kerasdeconv: interrupted\n"
+        assert not out.exists()
+
+
+def _raised(call: Callable[[], object]) -> Exception:
+    try:
+        call()
+    except Exception as error:
+        return error
+    raise AssertionError("It raised nothing.")
+
+
+def _when_read(pipe: Path, process: subprocess.Popen[bytes]) -> int:
+    """Waits until a process reads a pipe, and opens the other end."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO  # nobody reads it yet
+            time.sleep(0.05)
+    raise AssertionError("The process never read its input.")
