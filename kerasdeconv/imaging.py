@@ -88,8 +88,7 @@ def pixels(image: PIL.Image.Image, mode: str = "RGB", source: str = "an image") 
         A uint8 array, height x width x 3 for "RGB" and height x width for "L".
 
     Raises:
-        DataError: The image has 16-bit or float pixels, transparency, or a colour space that does
-            not become RGB.
+        DataError: The image has 16-bit or float pixels, or transparency.
     """
     if image.mode.startswith(("I", "F")):
         raise _deep(f"mode {image.mode!r}", source)
@@ -102,10 +101,7 @@ def pixels(image: PIL.Image.Image, mode: str = "RGB", source: str = "an image") 
                 "An image must not have transparent pixels: put it on a background first. "
                 f"Received: {source!r}"
             )
-    try:
-        return np.asarray(image.convert("RGB").convert(mode))
-    except ValueError as error:
-        raise DataError(f"Not an image in colour or gray ({error}). Received: {source!r}") from None
+    return np.asarray(image.convert("RGB").convert(mode))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -12,7 +15,7 @@ else:
     import tomli as tomllib
 
 
-def read_toml(path: str | Path) -> dict[str, Any]:
+def read_toml(path: str | Path | Traversable) -> dict[str, Any]:
     """Reads a TOML file.
 
     Raises:
@@ -20,6 +23,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         ValueError: The file is not TOML; the message names it and the place.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        file = Path(path) if isinstance(path, str) else path
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"Not a TOML file ({error}). Received: {str(path)!r}") from None

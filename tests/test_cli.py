@@ -22,6 +22,8 @@ from kerasdeconv.cli import main, message
 from kerasdeconv.zoo import list_models
 
 pytest_plugins = ["cli_fixtures"]
+# Keras 3.15 saves TensorFlow variables by a way that NumPy 2.4 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 Run = Callable[..., Ran]
 HEAVY = ("keras", "tensorflow", "jax", "torch", "onnx", "tf2onnx")

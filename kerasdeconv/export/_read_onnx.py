@@ -9,6 +9,7 @@ from typing import Any
 
 from kerasdeconv.errors import ArtifactError
 from kerasdeconv.export import artifact as art
+from kerasdeconv.runtime.metadata import KEY, parse
 
 _OWN_DOMAINS = ("", "ai.onnx")
 
@@ -49,8 +50,8 @@ def read(path: Path, content: bytes) -> art.Artifact:
     operators = tuple(_operator(i, node, tensors, versions) for i, node in enumerate(nodes))
     metadata = None
     for entry in model.metadata_props:
-        if entry.key == art.METADATA_KEY:
-            metadata = art.parse_metadata(path, entry.value)
+        if entry.key == KEY:
+            metadata = parse(entry.value, path)
     return art.Artifact(
         path,
         "onnx",

@@ -8,6 +8,7 @@ from typing import Any
 
 from kerasdeconv.errors import ArtifactError
 from kerasdeconv.export import artifact as art
+from kerasdeconv.runtime.metadata import tflite_metadata
 
 
 def read(path: Path, content: bytes) -> art.Artifact:
@@ -32,11 +33,7 @@ def read(path: Path, content: bytes) -> art.Artifact:
                 for index, output in zip(fields.outputs, operator.outputs, strict=True):
                     tensors[index] = output
         doors.append((_pick(tensors, graph.inputs), _pick(tensors, graph.outputs)))
-    metadata = None
-    for entry in model.metadata or ():
-        if entry.name == art.METADATA_KEY.encode():
-            data = model.buffers[entry.buffer].data
-            metadata = art.parse_metadata(path, b"" if data is None else bytes(data))
+    metadata = tflite_metadata(content, path)
     return art.Artifact(path, "tflite", len(content), tuple(operators), *doors[0], metadata)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +17,6 @@ from typing import Any
 
 from kerasdeconv.errors import ArtifactError
 
-METADATA_KEY = "kerasdeconv"
 FORMATS = ("tflite", "onnx")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 LEVELS = ("disable_all", "basic", "extended", "all")
@@ -188,23 +186,6 @@ def read_artifact(path: str | Path) -> Artifact:
         raise ArtifactError(
             f"The model file is damaged: it contradicts itself. Received: {str(path)!r}"
         ) from error
-
-
-def parse_metadata(path: Path, content: bytes | str) -> dict[str, Any]:
-    """Parses the metadata that an export wrote.
-
-    Raises:
-        ArtifactError: It is no JSON object.
-    """
-    try:
-        metadata = json.loads(content)
-    except ValueError:  # of JSON or of UTF-8
-        metadata = None
-    if not isinstance(metadata, dict):
-        raise ArtifactError(
-            f"The file's {METADATA_KEY!r} metadata is no JSON object. Received: {str(path)!r}"
-        )
-    return metadata
 
 
 def operator_counts(artifact: Artifact) -> dict[str, int]:

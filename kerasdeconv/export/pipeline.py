@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import tempfile
@@ -27,7 +28,7 @@ from kerasdeconv.export.lowering import lower_to_form, with_head
 from kerasdeconv.export.metadata import write_metadata
 from kerasdeconv.export.report import Report, versions
 from kerasdeconv.export.sizes import input_shapes
-from kerasdeconv.export.targets import check, load_target
+from kerasdeconv.export.targets import Violation, check, load_target
 from kerasdeconv.export.verification import verify
 
 _VERIFIED = 8  # samples that a file is verified on
@@ -310,7 +311,7 @@ def _finish(job: Job, candidate: _Candidate, final: Path, latency: dict[str, Any
         operators=art.operator_counts(artifact),
         float_operators=[f"{o.name} of layer {art.layer_of(o, layers)!r}" for o in islands],
         rewrites=candidate.rewrites,
-        warnings=sorted({str(v) for v in check(artifact, job.target, layers)}),
+        warnings=_grouped(check(artifact, job.target, layers)),
         verification=result.to_dict(),
         latency_ms=latency,
         calibration=(
@@ -318,6 +319,17 @@ def _finish(job: Job, candidate: _Candidate, final: Path, latency: dict[str, Any
         ),
         versions=metadata["versions"],
     )
+
+
+def _grouped(violations: list[Violation]) -> list[str]:
+    """Says each problem once, with the operators that have it."""
+    groups: dict[str, list[str]] = {}
+    for violation in violations:
+        groups.setdefault(violation.problem, []).append(violation.operator or "the file")
+    return [
+        f"{', '.join(f'{n} {name}' for name, n in collections.Counter(names).items())}: {problem}"
+        for problem, names in groups.items()
+    ]
 
 
 def _evaluated(job: Job, candidate: _Candidate, data: str | Path) -> dict[str, Any]:

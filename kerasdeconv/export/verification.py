@@ -90,17 +90,20 @@ def compare(
     source: str = "given samples",
 ) -> Verification:
     """Measures how a model and a file differ. See `verify`."""
-    output, parts = predictor.convention.output, []
+    output = predictor.convention.output
+    expected: list[list[np.ndarray]] = [[] for _ in model.outputs]
+    got: list[list[np.ndarray]] = [[] for _ in model.outputs]
     for sample in samples:
         inputs = list(sample) if isinstance(sample, list | tuple) else [sample]
         packed = keras.tree.pack_sequence_as(model.input, inputs)
-        expected = [np.asarray(x) for x in keras.tree.flatten(model(packed, training=False))]
-        parts.append((expected, predictor.run(*inputs)))
-    results = []
-    for i in range(len(model.outputs)):
-        expected = np.stack([e[i] for e, _ in parts]).astype(np.float64)
-        got = np.stack([g[i] for _, g in parts]).astype(np.float64)
-        results.append(_measure(expected, got, output if i == 0 else "tensor"))
+        answers = keras.tree.flatten(model(packed, training=False))
+        for i, (answer, answered) in enumerate(zip(answers, predictor.run(*inputs), strict=True)):
+            expected[i].append(np.asarray(answer, np.float64))
+            got[i].append(np.asarray(answered, np.float64))
+    results = [
+        _measure(np.stack(want), np.stack(have), output if i == 0 else "tensor")
+        for i, (want, have) in enumerate(zip(expected, got, strict=True))
+    ]
     agreements = [r[3] for r in results if r[3] is not None]
     return Verification(
         max_abs_error=max(r[0] for r in results),

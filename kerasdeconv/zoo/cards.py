@@ -30,18 +30,13 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kerasdeconv.convention import TASKS, Convention
 from kerasdeconv.errors import UnknownModel, closest
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from kerasdeconv.tables import read_toml
 
 _FOLDER = Path(__file__).parent / "cards"
 _MEASURED = "# Written by kerasdeconv.zoo.cards.update_card: do not edit below this line."
@@ -248,7 +243,7 @@ def read_card(path: str | Path) -> Card:
     """
     path = Path(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = read_toml(path)
         for key, section in (
             ("paper", Paper),
             ("calibration", Calibration),

@@ -17,7 +17,7 @@ from kerasdeconv.export.lowering.head import change_head
 from kerasdeconv.export.sizes import input_shapes
 from kerasdeconv.export.targets import Target, load_target
 
-__all__ = ["FORMS", "lower", "lower_to_form", "with_head"]
+__all__ = ["lower", "lower_to_form", "with_head"]
 
 Rule = Callable[[Graph, Node], bool]
 
@@ -30,7 +30,7 @@ _FOLDING: tuple[Rule, ...] = (
 )
 
 # How transposed convolutions may be run. A target's profile orders them by preference.
-FORMS: dict[str, tuple[Rule, ...]] = {"keep": (), "joint": (transpose.joint,)}
+_FORM_RULES: dict[str, tuple[Rule, ...]] = {"keep": (), "joint": (transpose.joint,)}
 
 
 def lower_to_form(
@@ -45,7 +45,7 @@ def lower_to_form(
     Args:
         model: Functional or Sequential, channels last.
         input_shapes: Shape of each input, batch included.
-        form: One of `FORMS`.
+        form: One of `kerasdeconv.export.targets.FORMS`.
         head: See `kerasdeconv.export.export`.
 
     Returns:
@@ -58,7 +58,7 @@ def lower_to_form(
     graph = read(model)
     change_head(graph, head)
     apply_rules(graph, _FOLDING)
-    apply_rules(graph, FORMS[form])
+    apply_rules(graph, _FORM_RULES[form])
     return build(graph, list(input_shapes), model.name), graph.rewrites
 
 

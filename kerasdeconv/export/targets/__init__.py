@@ -11,18 +11,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.resources
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from kerasdeconv.errors import TargetError, closest
 from kerasdeconv.export import artifact as art
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from kerasdeconv.tables import read_toml
 
 FORMS = ("keep", "joint")
 
@@ -216,7 +211,7 @@ def load_target(name: str) -> Target:
 def _read(name: str) -> dict[str, Any]:
     """Reads a target's TOML, put over the one that it extends."""
     file = importlib.resources.files(__name__) / f"{name}.toml"
-    fields = tomllib.loads(file.read_text(encoding="utf-8"))
+    fields = read_toml(file)
     if "extends" in fields:
         fields = {**_read(fields.pop("extends")), **fields}
     return fields

@@ -1,0 +1,183 @@
+"""`list`, `show` and `targets`: what there is. They need neither Keras nor TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import typer
+
+from kerasdeconv.cli import terminal
+from kerasdeconv.cli.naming import is_file
+from kerasdeconv.cli.terminal import Json
+from kerasdeconv.convention import Convention
+from kerasdeconv.errors import UnknownModel, closest
+from kerasdeconv.zoo.cards import Card, Metric, card, list_models
+
+
+def list_(
+    pattern: Annotated[str, typer.Argument(help="Names, * and ? standing for anything.")] = "*",
+    task: Annotated[
+        str | None, typer.Option(help="Only entries for this task, such as segmentation.")
+    ] = None,
+    pretrained: Annotated[
+        bool | None,
+        typer.Option("--pretrained/--untrained", help="Only entries with trained weights."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the entries of the zoo.
+
+    Example: the trained super-resolution networks.
+
+      $ kerasdeconv list "espcn*" --pretrained
+    """
+    names = list_models(pattern, task=task, pretrained=pretrained)
+    if not list_models(pattern):
+        known = dict.fromkeys(n for name in list_models() for n in (card(name).model, name))
+        raise UnknownModel(
+            f"The zoo has no entry of this name. {closest(pattern, known)} Received: {pattern!r}"
+        )
+    cards = [card(name) for name in names]
+    if json:
+        terminal.print_json([_brief(entry) for entry in cards])
+        return
+    columns = ("name", "task", "parameters", "weights", "figure", "network")
+    rows = [
+        (
+            entry.name,
+            entry.task,
+            f"{entry.parameters:,}",
+            f"{entry.weights.size_bytes / 1e6:.2f} MB" if entry.weights else "none",
+            _figure(entry.metrics[0]) if entry.metrics else "",
+            entry.title,
+        )
+        for entry in cards
+    ]
+    terminal.print_table(columns, rows, right=("parameters", "weights"))
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A zoo entry, or a .tflite or .onnx file.")],
+    json: Json = False,
+) -> None:
+    """Show the card of a zoo entry, or what is inside an exported file.
+
+    Example: what the network takes, what it gives, and how well it does.
+
+      $ kerasdeconv show unet
+      $ kerasdeconv show build/unet/unet.int8.tflite
+    """
+    if is_file(name):
+        from kerasdeconv.cli.filecard import show_file
+
+        show_file(name, json=json)
+        return
+    entry = card(name)
+    if json:
+        terminal.print_json(entry.to_dict())
+        return
+    terminal.print_title(f"{entry.name}: {entry.title}", entry.summary)
+    terminal.print_pairs(_card_rows(entry))
+    if entry.metrics:
+        terminal.stdout().print()
+        terminal.print_table(
+            ("metric", "value", "precision", "format", "data"),
+            [(m.metric, f"{m.value:g}", m.precision, m.format, m.data) for m in entry.metrics],
+            right=("value",),
+        )
+
+
+def targets(json: Json = False) -> None:
+    """List the targets: where an exported file can run.
+
+    Example: export for one of them.
+
+      $ kerasdeconv export unet --target raspberry-pi --precision int8 --out build/unet
+    """
+    from kerasdeconv.export.targets import load_target, target_names
+
+    found = [load_target(name) for name in target_names()]
+    if json:
+        hidden = ("operators", "lowering")
+        terminal.print_json(
+            [{k: v for k, v in vars(target).items() if k not in hidden} for target in found]
+        )
+        return
+    terminal.print_table(
+        ("name", "runs", "precisions", "int8 door", "where"),
+        [(t.name, t.format, ", ".join(t.precisions), t.door, t.title) for t in found],
+    )
+    for target in found:
+        for line in target.notes:
+            terminal.stdout().print(f"{target.name}: {line}", style="dim", markup=False)
+
+
+def _brief(entry: Card) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "task": entry.task,
+        "title": entry.title,
+        "parameters": entry.parameters,
+        "pretrained": entry.pretrained,
+        "size_bytes": entry.weights.size_bytes if entry.weights else None,
+        "metric": dataclasses.asdict(entry.metrics[0]) if entry.metrics else None,
+    }
+
+
+def _figure(metric: Metric) -> str:
+    return f"{metric.metric} {metric.value:g}"
+
+
+def _card_rows(entry: Card) -> list[tuple[str, Any]]:
+    convention = entry.convention
+    sides = entry.arguments.get("input_shape", ())
+    shape = " x ".join("any" if side is None else str(side) for side in sides)
+    rows: list[tuple[str, Any]] = [
+        ("paper", entry.paper.title),
+        ("", entry.paper.url),
+        ("network", f"{entry.builder}, {entry.parameters:,} parameters"),
+    ]
+    if entry.macs:
+        rows.append(("", f"{entry.macs / 1e9:.2f} G multiply-accumulates at the export size"))
+    rows += [
+        ("input", f"{shape}, {input_text(convention)}"),
+        ("output", output_text(convention)),
+    ]
+    rows.append(("exported at", " x ".join(map(str, entry.export_size))))
+    if entry.calibration:
+        source = f"{entry.calibration.count} synthetic samples ({entry.calibration.samples})"
+        rows.append(("calibrated with", f"{source} {entry.calibration.note}".strip()))
+    if entry.data:
+        rows += [("trained on", entry.data.name), ("data licence", entry.data.licence)]
+        rows += [("", entry.data.note)] if entry.data.note else []
+    weights = entry.weights
+    rows.append(
+        (
+            "weights",
+            f"{weights.size_bytes / 1e6:.2f} MB, {weights.url or 'in the package'}"
+            if weights
+            else "none: to be trained",
+        )
+    )
+    return rows
+
+
+def input_text(convention: Convention) -> str:
+    """Says in words what a network takes."""
+    color = {"rgb": "RGB", "gray": "gray", "y": "luma (Y of YCbCr)", None: "numbers"}
+    text = color[convention.color]
+    if convention.value_range is not None:
+        low, high = convention.value_range
+        text += f" in [{low:g}, {high:g}]"
+    return text
+
+
+def output_text(convention: Convention) -> str:
+    """Says in words what a network gives."""
+    text = convention.output
+    if convention.task == "super-resolution":
+        text += f", {convention.scale} times as large"
+    if convention.labels:
+        text += f" of {', '.join(convention.labels)}"
+    return text

@@ -1,0 +1,216 @@
+"""`export`, `check` and `verify`: from a model to a file, and what a file is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kerasdeconv.cli import naming, terminal
+from kerasdeconv.cli.naming import Like
+from kerasdeconv.cli.terminal import Json
+from kerasdeconv.errors import ArtifactError
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A zoo entry, or a .keras file.")],
+    *,
+    target: Annotated[
+        str, typer.Option(help="Where the file will run: see `kerasdeconv targets`.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the file and its report.")],
+    precision: Annotated[
+        str, typer.Option(help="float32, float16, dynamic, int8 or int16x8, as the target takes.")
+    ] = "float32",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Input height and width. An entry has its own."),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Folder of typical pictures, for integers. An entry has samples."),
+    ] = None,
+    evaluate: Annotated[
+        Path | None,
+        typer.Option(help="Folder of labelled data: measures the model and the file on it."),
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(help="What to put out: probabilities, logits or labels.")
+    ] = None,
+    door: Annotated[
+        str | None, typer.Option(help="Type at the doors of an int8 file: uint8, int8, float32.")
+    ] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="tflite or onnx; the target's own by default.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 1,
+    allow_float: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LAYER", help="Layer that may stay in float; can be repeated."),
+    ] = None,
+    tune: Annotated[
+        bool,
+        typer.Option("--tune/--no-tune", help="Time the target's forms and keep the fastest."),
+    ] = True,
+    name: Annotated[str | None, typer.Option(help="Start of the files' names.")] = None,
+    like: Like = None,
+    json: Json = False,
+) -> None:
+    r"""Export a model to TFLite or ONNX: quantized, verified, with a report.
+
+    Examples: a zoo entry, and a network of your own that was fine-tuned from one.
+
+      $ kerasdeconv export unet --target android-cpu --precision int8 --out build/unet
+      $ kerasdeconv export mine.keras --like unet --calibration photos \
+          --target android-cpu --precision int8 --out build/mine
+    """
+    from kerasdeconv.export.targets import load_target
+
+    sides = naming.parse_size(size)
+    load_target(target)
+    naming.check_model(model)
+    naming.convention_like(like)
+    if naming.is_model_file(model) and like is None:
+        terminal.note(
+            f"note: nothing says which pictures {model} takes, so its file will take plain "
+            "arrays; --like ENTRY takes a zoo entry's word for it"
+        )
+    with terminal.steps("loading Keras and TensorFlow") as progress:
+        from kerasdeconv.export import export as run
+
+        report = run(
+            naming.open_model(model),
+            out,
+            target=target,
+            precision=precision,
+            size=sides,
+            batch=batch,
+            calibration=calibration,
+            evaluate=evaluate,
+            head=head,
+            tune=tune,
+            name=name or (Path(model).stem if naming.is_model_file(model) else None),
+            format=format_,
+            door=door,
+            allow_float=allow_float or (),
+            like=like,
+            progress=progress,
+        )
+    if json:
+        terminal.print_json(report.to_dict())
+    else:
+        terminal.print_pairs(report.rows())
+
+
+def check(
+    file: Annotated[str, typer.Argument(help="A .tflite or .onnx file.")],
+    *,
+    target: Annotated[str, typer.Option(help="See `kerasdeconv targets`.")],
+    json: Json = False,
+) -> None:
+    """Check a file against a target, operator by operator; exit code 1 when it is refused.
+
+    Example: any file will do, whoever made it.
+
+      $ kerasdeconv check other.tflite --target microcontroller
+    """
+    from kerasdeconv.export.targets import check as walk
+    from kerasdeconv.export.targets import load_target
+
+    violations = walk(file, load_target(target))
+    refused = [violation for violation in violations if violation.severity == "error"]
+    if json:
+        terminal.print_json(
+            {
+                "file": file,
+                "target": target,
+                "accepted": not refused,
+                "violations": [dataclasses.asdict(violation) for violation in violations],
+            }
+        )
+    else:
+        if violations:
+            terminal.print_table(
+                ("", "operator", "at", "layer", "problem"),
+                [
+                    (
+                        v.severity,
+                        v.operator or "the file",
+                        _blank(v.index),
+                        v.layer or "",
+                        v.problem,
+                    )
+                    for v in violations
+                ],
+                right=("at",),
+            )
+        warnings = len(violations) - len(refused)
+        verdict = "does not take" if refused else "takes"
+        terminal.stdout().print(
+            f"{target} {verdict} {file}: {len(refused)} errors, {warnings} warnings",
+            markup=False,
+        )
+    if refused:
+        raise typer.Exit(1)
+
+
+def _blank(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def verify(
+    file: Annotated[str, typer.Argument(help="A .tflite or .onnx file.")],
+    *,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Zoo entry or .keras file that it was made from; the file says which."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pictures to compare on. An entry has samples of its own."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="What to judge it by; the file says which.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a file and the Keras model that it came from on the same pictures, and compare.
+
+    Example: an exported entry, and a file from a model of your own.
+
+      $ kerasdeconv verify build/unet/unet.int8.tflite
+      $ kerasdeconv verify build/mine/mine.int8.tflite --model mine.keras --data photos
+    """
+    from kerasdeconv.runtime import read_metadata
+
+    metadata = read_metadata(file) or {}
+    name = model or metadata.get("name")
+    if name is None:
+        raise ArtifactError(
+            "The file does not say which model it was made from: give --model, a zoo entry or a "
+            f".keras file. Received: {file!r}"
+        )
+    precision = precision or metadata.get("precision", "float32")
+    naming.check_model(name)
+    with terminal.steps("loading Keras and TensorFlow") as progress:
+        from kerasdeconv.cli.comparing import compare
+
+        result = compare(file, name, metadata, precision=precision, data=data, progress=progress)
+    fields = {"file": file, "model": name, "precision": precision, **result.to_dict()}
+    if json:
+        terminal.print_json(fields)
+        return
+    psnr = "identical" if result.psnr_db is None else f"{result.psnr_db:.1f} dB"
+    rows = [
+        ("file", file),
+        ("made from", name),
+        ("samples", f"{result.samples}, {result.source}"),
+        ("max error", f"{result.max_abs_error:.3g}"),
+        ("mean error", f"{result.mean_abs_error:.3g}"),
+        ("PSNR", psnr),
+    ]
+    if result.agreement is not None:
+        rows.append(("labels agree", f"{result.agreement:.3%}"))
+    terminal.print_pairs([*rows, ("verdict", f"passed, as {precision}")])

@@ -1,0 +1,117 @@
+"""How models, sizes and files are named on the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kerasdeconv.convention import Convention
+from kerasdeconv.errors import ArtifactError, DataError
+from kerasdeconv.zoo.cards import card
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerasdeconv.runtime import FilePredictor
+
+FILES = (".tflite", ".onnx")
+Like = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENTRY",
+        help="Zoo entry from which a .keras file was fine-tuned, or whose pictures and answers a "
+        "file of other origin shares: its convention is taken over.",
+    ),
+]
+
+
+def is_file(name: str) -> bool:
+    """Whether this names an exported file."""
+    return name.lower().endswith(FILES)
+
+
+def is_model_file(name: str) -> bool:
+    """Whether this names a .keras file, which must then be there.
+
+    Raises:
+        DataError: It is not there.
+        ValueError: It is a path to something else.
+    """
+    path = Path(name)
+    if path.suffix == ".keras":
+        if not path.is_file():
+            raise DataError(f"No such model file. Received: {name!r}")
+        return True
+    if len(path.parts) > 1 or path.suffix in (*FILES, ".h5", ".hdf5", ".pb", ".npz"):
+        raise ValueError(
+            "A model is the name of a zoo entry (see `kerasdeconv list`) or a .keras file. "
+            f"Received: {name!r}"
+        )
+    return False
+
+
+def check_model(name: str) -> None:
+    """Refuses a name that is neither an entry nor a .keras file, before Keras is loaded.
+
+    Raises:
+        DataError: There is no such file.
+        UnknownModel: There is no such entry.
+        ValueError: It is a path to something else.
+    """
+    if not is_model_file(name):
+        card(name)
+
+
+def open_model(name: str) -> keras.Model | str:
+    """Reads a .keras file; the name of a zoo entry stays a name."""
+    check_model(name)
+    if not is_model_file(name):
+        return name
+    from kerasdeconv.evaluation import read_model
+
+    return read_model(name)
+
+
+def convention_like(entry: str | None) -> Convention | None:
+    """Returns the convention of a zoo entry.
+
+    Raises:
+        UnknownModel: There is no such entry.
+    """
+    return card(entry).convention if entry else None
+
+
+def open_file(path: str, like: str | None, **options: Any) -> FilePredictor:
+    """Opens an exported file that says, or is told, what it takes.
+
+    Raises:
+        ArtifactError: The file is missing or damaged, or nobody says what it takes.
+        UnknownModel: There is no entry `like`.
+    """
+    from kerasdeconv import runtime
+
+    predictor = runtime.open(path, convention=convention_like(like), **options)
+    if predictor.convention.color is None:
+        raise ArtifactError(
+            "The file does not say what it takes (it has no metadata of kerasdeconv, or its model "
+            "takes no pictures): give --like, a zoo entry that takes the same. "
+            f"Received: {path!r}"
+        )
+    return predictor
+
+
+def parse_size(text: str | None) -> tuple[int, ...] | None:
+    """Parses sides such as "256x256"; one number makes a square.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d+(\s*[xX×,]\s*\d+)*", text.strip()):  # noqa: RUF001 - people type it
+        raise ValueError(f"A size is height x width in pixels, such as 256x256. Received: {text!r}")
+    sides = tuple(int(side) for side in re.findall(r"\d+", text))
+    return sides * 2 if len(sides) == 1 else sides

@@ -1,0 +1,200 @@
+"""`predict` and `evaluate`: what a file or a model makes of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kerasdeconv.cli import naming, terminal
+from kerasdeconv.cli.naming import Like
+from kerasdeconv.cli.terminal import Json
+from kerasdeconv.errors import ArtifactError, DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from kerasdeconv.runtime import FilePredictor
+
+
+def predict(
+    file: Annotated[str, typer.Argument(help="A .tflite or .onnx file.")],
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures or folders.")],
+    *,
+    out: Annotated[
+        Path, typer.Option(help="A picture to write, or a folder for one picture an input.")
+    ],
+    tile: Annotated[
+        int | None, typer.Option(min=1, help="Side of the tiles, where the file leaves it free.")
+    ] = None,
+    halo: Annotated[
+        int | None, typer.Option(min=0, help="Pixels by which tiles overlap on each side.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads to run with.")] = 1,
+    like: Like = None,
+    json: Json = False,
+) -> None:
+    """Run an exported file on pictures of any size, with neither Keras nor TensorFlow.
+
+    Segmentation is drawn over the picture. Pictures of another size than the network's are run in
+    tiles that overlap, so that they join without a seam.
+
+    Example: one picture, and a folder of them.
+
+      $ kerasdeconv predict build/unet/unet.int8.tflite cells.png --out overlay.png
+      $ kerasdeconv predict build/espcn_x3/espcn_x3.float32.onnx photos --out build/enlarged
+    """
+    from kerasdeconv import imaging
+
+    predictor = naming.open_file(file, like, threads=threads)
+    if predictor.convention.task not in ("segmentation", "super-resolution"):
+        raise ArtifactError(
+            "Only segmentation and super-resolution make a picture. "
+            f"Received: {file!r}, task {predictor.convention.task!r}"
+        )
+    pairs = _outputs(_pictures(inputs), out)
+    mode = "L" if predictor.convention.color == "gray" else "RGB"
+    if len(pairs) > 1:
+        for source, _ in pairs:  # before anything is written
+            imaging.read_image(source, mode)
+    results = []
+    with terminal.bar("predicting") as progress:
+        for done, (source, destination) in enumerate(pairs, start=1):
+            picture = imaging.read_image(source, mode)
+            result, rendered = _predict(predictor, picture, tile, halo)
+            imaging.write_image(destination, rendered)
+            results.append({"input": str(source), "output": str(destination), **result})
+            progress(done, len(pairs))
+            if not json:
+                terminal.note(f"{destination}: {result['how']}")
+    if json:
+        terminal.print_json(results)
+
+
+def _predict(
+    predictor: FilePredictor, picture: np.ndarray, tile: int | None, halo: int | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Answers for a picture, whole where it has the network's size."""
+    from kerasdeconv import runtime
+
+    height, width = picture.shape[:2]
+    whole = predictor.input_shape[1:3] == (height, width) and tile is None and halo is None
+    if whole:
+        answer = predictor.predict(picture)
+        how = f"{height} x {width}, whole"
+    else:
+        answer = predictor.predict_tiled(picture, tile, halo)
+        sides = [tile or side or "free" for side in predictor.input_shape[1:3]]
+        how = f"{height} x {width}, in tiles of {sides[0]} x {sides[1]}"
+    fields: dict[str, Any] = {"height": height, "width": width, "tiled": not whole, "how": how}
+    convention = predictor.convention
+    if convention.task == "segmentation":
+        labels = runtime.label_map(convention, answer)
+        names = dict(enumerate(convention.labels))
+        fields["share"] = {
+            names.get(label, str(label)): float((labels == label).mean())
+            for label in range(max(int(labels.max()) + 1, len(names)))
+        }
+        shares = (f"{share:.1%} {name}" for name, share in fields["share"].items())
+        fields["how"] += ": " + ", ".join(shares)
+    return fields, runtime.render(convention, picture, answer)
+
+
+def _pictures(inputs: list[Path]) -> list[Path]:
+    """The pictures that the arguments name, those of folders included."""
+    from kerasdeconv import imaging
+
+    return [p for path in inputs for p in (imaging.list_images(path) if path.is_dir() else [path])]
+
+
+def _outputs(sources: list[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Pairs every picture with the file that its answer goes to.
+
+    Raises:
+        DataError: Several pictures would go to one file, or one over its input.
+        ValueError: The name is no picture's.
+    """
+    from kerasdeconv import imaging
+
+    if out.suffix and not out.is_dir():
+        if out.suffix.lower() not in imaging.IMAGE_SUFFIXES:
+            raise ValueError(
+                f"--out must be a folder or end in one of {', '.join(imaging.IMAGE_SUFFIXES)}. "
+                f"Received: {str(out)!r}"
+            )
+        if len(sources) > 1:
+            raise ValueError(
+                f"{len(sources)} pictures need a folder: give --out a name without a suffix. "
+                f"Received: {str(out)!r}"
+            )
+        pairs = [(sources[0], out)]
+    else:
+        pairs = [(source, out / f"{source.stem}.png") for source in sources]
+    taken: dict[Path, Path] = {}
+    for source, destination in pairs:
+        other = taken.setdefault(destination, source)
+        if other != source:
+            raise DataError(
+                f"Two pictures would be written to {str(destination)!r}. "
+                f"Received: {str(other)!r} and {str(source)!r}"
+            )
+        if source.resolve() == destination.resolve():
+            raise DataError(
+                f"The answer would be written over its picture: give another --out. "
+                f"Received: {str(out)!r}"
+            )
+    return pairs
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A zoo entry, or a .keras, .tflite or .onnx file.")],
+    *,
+    data: Annotated[Path, typer.Option(help="Folder of labelled data.")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="Recipe whose validation part of the data is used alone.")
+    ] = None,
+    like: Like = None,
+    json: Json = False,
+) -> None:
+    """Measure a model or a file on labelled data, all by the same code.
+
+    Segmentation takes a folder with images/ and masks/ (or labels/, or instances/);
+    super-resolution a folder of pictures, which are the truth and are shrunk first.
+
+    Example: how much int8 costs.
+
+      $ kerasdeconv evaluate espcn_x3 --data sr_set5
+      $ kerasdeconv evaluate build/espcn_x3/espcn_x3.int8.tflite --data sr_set5
+    """
+    subject: Any = model
+    convention = naming.convention_like(like)
+    if naming.is_file(model):
+        subject = naming.open_file(model, like)
+    else:
+        naming.check_model(model)
+        if naming.is_model_file(model) and convention is None:
+            raise ValueError(
+                "A .keras file does not say what it takes: give --like, a zoo entry that takes "
+                f"the same. Received: {model!r}"
+            )
+    with terminal.bar("evaluating") as progress:
+        from kerasdeconv.evaluation import evaluate as measure
+
+        result = measure(subject, data, recipe=recipe, convention=convention, progress=progress)
+    if json:
+        terminal.print_json({"model": model, **result})
+        return
+    rows = [("model", model), ("data", f"{result['data']}, {result['images']} pictures")]
+    terminal.print_pairs(rows + _rows(result["metrics"]))
+
+
+def _rows(metrics: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Figures line by line, those of groups under the group's name."""
+    rows = []
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            rows += _rows(value, f"{prefix}{name} ")
+        elif not isinstance(value, list):
+            rows.append((prefix + name.replace("_", " "), f"{value:.4f}"))
+    return rows

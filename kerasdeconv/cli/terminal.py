@@ -1,0 +1,163 @@
+"""What the commands print, and what keeps libraries from printing."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print plain JSON, for scripts.")]
+
+_PIPED_WIDTH = 200  # columns where no terminal says how many there are
+
+
+@contextlib.contextmanager
+def hidden_chatter(*, enabled: bool) -> Iterator[None]:
+    """Keeps the logs of TensorFlow, LiteRT and the converters off the terminal.
+
+    They are written by C++ straight to file descriptor 2, whatever the log level. So for the rest
+    of the process that leads nowhere, while Python's own standard error goes on as before; a
+    crash in C++ still prints where in Python it happened.
+    """
+    if not enabled:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in ("tensorflow", "absl", "tf2onnx", "onnxruntime"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    sys.stderr.flush()
+    kept = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    standard_error = sys.stderr
+    own = os.fdopen(os.dup(kept), "w", buffering=1, encoding="utf-8", errors="backslashreplace")
+    if standard_error is sys.__stderr__:
+        sys.stderr = own
+    os.dup2(sink, 2)
+    crashes_shown = faulthandler.is_enabled()
+    if not crashes_shown:
+        faulthandler.enable(file=own)
+    try:
+        yield
+    finally:
+        if not crashes_shown:
+            faulthandler.disable()
+        os.dup2(kept, 2)
+        sys.stderr = standard_error
+        own.close()
+        os.close(kept)
+        os.close(sink)
+
+
+def stdout() -> Console:
+    """Returns the console for results."""
+    return _console(sys.stdout)
+
+
+def stderr() -> Console:
+    """Returns the console for everything else."""
+    return _console(sys.stderr)
+
+
+def _console(stream: Any) -> Console:
+    from rich.console import Console
+
+    known = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, width=None if known else _PIPED_WIDTH, highlight=False)
+
+
+def note(text: str) -> None:
+    """Prints a line that is not a result."""
+    print(text, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Prints a result as JSON. What JSON has no number for (infinity, NaN) becomes null."""
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()
+) -> None:
+    """Prints a table; the columns named in `right` hold numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    stdout().print(table)
+
+
+def print_pairs(rows: Sequence[tuple[str, Any]]) -> None:
+    """Prints a list of names and values."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, value in rows:
+        table.add_row(Text(name), Text(str(value)))
+    stdout().print(table)
+
+
+def print_title(title: str, text: str = "") -> None:
+    """Prints a heading, with a sentence under it."""
+    console = stdout()
+    console.print(title, style="bold", markup=False)
+    if text:
+        console.print(text, markup=False)
+
+
+@contextlib.contextmanager
+def steps(first: str) -> Iterator[Callable[[str], None]]:
+    """Shows which step is being done, with a spinner, on a terminal."""
+    console = stderr()
+    if not console.is_terminal:
+        yield lambda step: None
+        return
+    with console.status(first) as status:
+        yield status.update
+
+
+@contextlib.contextmanager
+def bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows how many of how many are done, on a terminal."""
+    from rich import progress
+
+    console = stderr()
+    shown = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with shown:
+        task = shown.add_task(description, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
