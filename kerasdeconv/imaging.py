@@ -71,7 +71,7 @@ def read_image(path: str | Path, mode: str = "RGB") -> np.ndarray:
         raise DataError(f"No such image. Received: {str(path)!r}") from None
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise DataError(f"Not a readable image ({error}). Received: {str(path)!r}") from None
-    if wide:
+    if wide and not image.mode.startswith("I"):
         raise _deep(f"{image.mode} with 16 bits", str(path))
     return pixels(image, mode, str(path))
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
+
+from kerasdeconv.errors import closest
 
 
 @keras.saving.register_keras_serializable(package="kerasdeconv")
@@ -25,7 +29,7 @@ class WeightedSum(keras.losses.Loss):
         if not terms:
             raise ValueError(f"Give at least one loss and its weight. Received: {terms}")
         self.terms = dict(terms)
-        self._functions = [(keras.losses.get(loss), weight) for loss, weight in terms.items()]
+        self._functions = [(_function(loss), weight) for loss, weight in terms.items()]
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         total = 0.0
@@ -38,3 +42,16 @@ class WeightedSum(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {"terms": self.terms, "name": self.name}
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """Finds a loss function of Keras; its classes take the mean before weights could count."""
+    try:
+        function = keras.losses.get(name)
+    except ValueError:
+        function = None
+    if inspect.isfunction(function):
+        return function
+    known = [n for n, f in vars(keras.losses).items() if inspect.isfunction(f)]
+    functions = sorted(set(known) - {"deserialize", "get", "serialize"})
+    raise ValueError(f"No such loss function. {closest(name, functions)} Received: {name!r}")

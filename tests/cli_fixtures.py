@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import PIL.Image
 import pytest
 from cli_runs import SIDE, Ran, scene
@@ -62,3 +63,16 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "scene.png"
     PIL.Image.fromarray(scene(48, 60)).save(path)
     return path
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """A folder of two pictures with masks: what is in the lower half."""
+    for name in ("images", "masks"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+    for number in range(2):
+        picture = scene(40 + 8 * number, 40)
+        PIL.Image.fromarray(picture).save(tmp_path / f"set/images/{number}.png")
+        mask = PIL.Image.fromarray((picture[..., 0] > 128).astype(np.uint8))
+        mask.save(tmp_path / f"set/masks/{number}.png")
+    return tmp_path / "set"

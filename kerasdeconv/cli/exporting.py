@@ -72,11 +72,6 @@ def export(
     load_target(target)
     naming.check_model(model)
     naming.convention_like(like)
-    if naming.is_model_file(model) and like is None:
-        terminal.note(
-            f"note: nothing says which pictures {model} takes, so its file will take plain "
-            "arrays; --like ENTRY takes a zoo entry's word for it"
-        )
     with terminal.steps("loading Keras and TensorFlow") as progress:
         from kerasdeconv.export import export as run
 
@@ -102,6 +97,22 @@ def export(
         terminal.print_json(report.to_dict())
     else:
         terminal.print_pairs(report.rows())
+        if report.metrics:
+            pairs = zip(
+                terminal.figures(report.metrics["keras"]),
+                terminal.figures(report.metrics["file"]),
+                strict=True,
+            )
+            terminal.print_table(
+                (f"measured on {report.metrics['data']}", "Keras", "file"),
+                [(name, keras, file) for (name, keras), (_, file) in pairs],
+                right=("Keras", "file"),
+            )
+    if naming.is_model_file(model) and like is None:
+        terminal.note(
+            f"note: nothing says which pictures {model} takes, so its file will take plain "
+            "arrays; --like ENTRY takes a zoo entry's word for it"
+        )
 
 
 def check(

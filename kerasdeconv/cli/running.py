@@ -186,15 +186,4 @@ def evaluate(
         terminal.print_json({"model": model, **result})
         return
     rows = [("model", model), ("data", f"{result['data']}, {result['images']} pictures")]
-    terminal.print_pairs(rows + _rows(result["metrics"]))
-
-
-def _rows(metrics: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Figures line by line, those of groups under the group's name."""
-    rows = []
-    for name, value in metrics.items():
-        if isinstance(value, dict):
-            rows += _rows(value, f"{prefix}{name} ")
-        elif not isinstance(value, list):
-            rows.append((prefix + name.replace("_", " "), f"{value:.4f}"))
-    return rows
+    terminal.print_pairs(rows + terminal.figures(result["metrics"]))

@@ -16,6 +16,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print plain JSON, for scripts.")]
 
@@ -108,7 +109,7 @@ def print_table(
         table.add_column(column, justify="right" if column in right else "left")
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
-    stdout().print(table)
+    _print(table)
 
 
 def print_pairs(rows: Sequence[tuple[str, Any]]) -> None:
@@ -121,7 +122,26 @@ def print_pairs(rows: Sequence[tuple[str, Any]]) -> None:
     table.add_column()
     for name, value in rows:
         table.add_row(Text(name), Text(str(value)))
-    stdout().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Prints a table without the blanks that Rich puts at the ends of lines."""
+    console = stdout()
+    with console.capture() as captured:
+        console.print(table)
+    print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n")
+
+
+def figures(metrics: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Lays out an evaluation's figures line by line, those of groups under the group's name."""
+    rows = []
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            rows += figures(value, f"{prefix}{name} ")
+        elif not isinstance(value, list):  # the figures of single pictures are for JSON
+            rows.append((prefix + name.replace("_", " "), f"{value:.4f}"))
+    return rows
 
 
 def print_title(title: str, text: str = "") -> None:

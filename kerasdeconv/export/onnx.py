@@ -15,7 +15,7 @@ from kerasdeconv.export.function import quiet, to_function
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
 OPSET = 18
-_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "DepthToSpace")
 DOORS = ("float32", "int8", "uint8")
 
 
@@ -78,13 +78,9 @@ def _convert(model: keras.Model) -> Any:
 
 def _rename_outputs(proto: Any, names: list[str]) -> None:
     """Gives the outputs, which tf2onnx calls `Identity:0`, the names of the model's."""
-    renamed = {output.name: name for output, name in zip(proto.graph.output, names, strict=True)}
-    for output in proto.graph.output:
-        output.name = renamed[output.name]
-    for node in proto.graph.node:
-        for names_ in (node.input, node.output):
-            for i, name in enumerate(names_):
-                names_[i] = renamed.get(name, name)
+    for output, name in zip(proto.graph.output, names, strict=True):
+        _rename(proto.graph, output.name, name)
+        output.name = name
 
 
 class _Reader:
@@ -123,39 +119,49 @@ def _quantized(plain: Any, samples: list[Any], door: str) -> Any:
             weight_type=QuantType.QInt8,
         )
         proto = onnx.load(result)
-    if door != "float32":
-        _open_integer_doors(
-            proto, onnx.TensorProto.INT8 if door == "int8" else onnx.TensorProto.UINT8
-        )
+    _settle_doors(proto, door)
     return proto
 
 
-def _open_integer_doors(proto: Any, element_type: int) -> None:
-    """Takes the first quantization and the last dequantization out, so that integers go through.
+def _settle_doors(proto: Any, door: str) -> None:
+    """Moves the first quantization and the last dequantization to the doors, or takes them out.
 
-    What only moves values (a change of layout) may lie between a door and its quantization; it
-    then moves integers. Integer outputs, such as labels, stay as they are.
+    What only moves values (layout changes, depth to space) may lie between a door and its
+    quantization; it then moves integers. Outputs that are integers by nature, such as labels, stay
+    as they are.
 
     Raises:
-        ExportError: An input is not quantized at the door.
+        ExportError: Integers are asked for at a door that is not quantized.
     """
     import onnx
 
     graph = proto.graph
-    for value in graph.input:
-        node = _beyond_moves(graph, value.name, forward=True)
-        if node is None or node.op_type != "QuantizeLinear":
-            raise ExportError(
-                f"The input is not quantized at the door: use door='float32'. "
-                f"Received: {value.name!r}"
-            )
-        _splice(graph, node, old=node.output[0], new=node.input[0])
-        value.type.tensor_type.elem_type = element_type
-    for value in graph.output:
-        node = _beyond_moves(graph, value.name, forward=False)
-        if node is not None and node.op_type == "DequantizeLinear":
-            _splice(graph, node, old=node.input[0], new=node.output[0])
-            value.type.tensor_type.elem_type = element_type
+    for values, forward, kind in (
+        (graph.input, True, "QuantizeLinear"),
+        (graph.output, False, "DequantizeLinear"),
+    ):
+        for value in values:
+            node = _beyond_moves(graph, value.name, forward=forward)
+            if node is None or node.op_type != kind:
+                if forward and door != "float32":
+                    raise ExportError(
+                        "The input is not quantized at the door: use door='float32'. "
+                        f"Received: {value.name!r}"
+                    )
+                continue
+            far, near = (node.output[0], node.input[0])[:: 1 if forward else -1]
+            graph.node.remove(node)
+            _rename(graph, far, near)
+            if door == "float32":
+                inner = f"{value.name}_quantized"
+                _rename(graph, value.name, inner)
+                ends = (value.name, inner)[:: 1 if forward else -1]
+                moved = onnx.helper.make_node(
+                    kind, [ends[0], *node.input[1:]], [ends[1]], name=f"{value.name}_{kind}"
+                )
+                graph.node.insert(0 if forward else len(graph.node), moved)
+            else:
+                value.type.tensor_type.elem_type = getattr(onnx.TensorProto, door.upper())
     del graph.value_info[:]  # the types along the way have changed
     onnx.checker.check_model(proto)
 
@@ -169,11 +175,10 @@ def _beyond_moves(graph: Any, name: str, *, forward: bool) -> Any:
         name = (nodes[0].output if forward else nodes[0].input)[0]
 
 
-def _splice(graph: Any, node: Any, *, old: str, new: str) -> None:
-    """Removes a node and gives one tensor's name to another."""
-    graph.node.remove(node)
-    for other in graph.node:
-        for names in (other.input, other.output):
+def _rename(graph: Any, old: str, new: str) -> None:
+    """Gives a tensor another name wherever nodes use it."""
+    for node in graph.node:
+        for names in (node.input, node.output):
             for i, name in enumerate(names):
                 if name == old:
                     names[i] = new

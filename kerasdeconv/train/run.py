@@ -37,10 +37,13 @@ def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = Fals
     Raises:
         DataError: A data folder is missing or cannot be used.
         UnknownModel: The recipe names no zoo entry.
+        WeightsError: The weights to start from are missing or damaged, or none fits.
     """
     out = Path(out)
     keras.utils.set_random_seed(recipe.seed)
-    model = zoo.load(recipe.entry, weights=recipe.start)
+    model = zoo.load(recipe.entry, weights=None)
+    if recipe.start:
+        zoo.load_weights(model, out.parent / recipe.start, partial=True)
     training, validation = make_datasets(recipe, Path(data))
     model.compile(
         optimizer=make_optimizer(recipe.fit, recipe.fit.epochs * recipe.data.steps),

@@ -1,0 +1,162 @@
+"""Puts a trained network into the zoo: measures it and its exports, writes weights, log and card.
+
+Example:
+    python zoo/publish.py espcn_x3 --run build/train/espcn_x3 --data DATA
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasdeconv import zoo
+from kerasdeconv.evaluation import evaluate
+from kerasdeconv.export import export
+from kerasdeconv.export.calibration import from_pictures
+from kerasdeconv.imaging import list_images, read_image
+from kerasdeconv.train import Recipe, read_recipe
+from kerasdeconv.train.run import labelled_images, split_samples
+from kerasdeconv.zoo.cards import Card, Metric, WeightsFile, update_card
+
+HERE = Path(__file__).parent
+PACKAGE = Path(zoo.__file__).parent
+EXPORTS = [
+    ("android-cpu", "float32"),
+    ("android-cpu", "int8"),
+    ("onnxruntime-cpu", "float32"),
+    ("onnxruntime-cpu", "int8"),
+]
+# What the cards' figures are measured on, and the figures of a result that they show.
+PROTOCOLS: dict[str, Any] = {
+    "super-resolution": {
+        "folder": "sr_set5",
+        "title": "Set5",
+        "figures": {"psnr_y": ("PSNR on Y (dB)", 2), "ssim_y": ("SSIM on Y", 4)},
+    },
+    "segmentation": {
+        "folder": "dsb2018_nuclei",
+        "title": "DSB 2018 validation split",
+        "figures": {"mean_iou": ("mean IoU", 4)},
+    },
+}
+
+
+def main() -> None:
+    """Measures first; nothing is written before everything has been measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("entry")
+    parser.add_argument("--run", type=Path, required=True, help="folder of `kerasdeconv train`")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    arguments = parser.parse_args()
+    card = zoo.card(arguments.entry)
+    home = HERE / card.name
+    recipe = read_recipe(home / "recipe.toml")
+    weights = arguments.run / "weights.npz"
+    model = zoo.load(card.name, weights=weights)
+    result = measure(model, card, recipe, arguments.data)
+
+    shutil.copyfile(weights, PACKAGE / "weights" / f"{card.name}.npz")
+    shutil.copyfile(arguments.run / "log.csv", home / "log.csv")
+    (home / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    content = weights.read_bytes()
+    update_card(
+        PACKAGE / "cards" / f"{card.name}.toml",
+        weights=WeightsFile(
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+            file=f"{card.name}.npz",
+        ),
+        metrics=metrics(card, result),
+    )
+    for row in result["rows"]:
+        print({key: row[key] for key in ("format", "precision", "calibration", "metrics")})
+
+
+def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any]:
+    """Measures the Keras model and every export, int8 with both kinds of calibration."""
+    folder = data / PROTOCOLS[card.task]["folder"]
+    kept = HERE / card.name / "recipe.toml" if card.task == "segmentation" else None
+
+    def figures(subject: Any) -> dict[str, Any]:
+        return evaluate(subject, folder, recipe=kept)["metrics"]
+
+    rows: list[dict[str, Any]] = [
+        {"format": "keras", "precision": "float32", "calibration": "", "metrics": figures(model)}
+    ]
+    shape = (1, *card.export_size, model.inputs[0].shape[-1])
+    pictures = training_pictures(card, recipe, data)
+    real = list(from_pictures(pictures, shape, card.convention))
+    order = np.random.default_rng(0).permutation(len(real))
+    real = [real[i] for i in order]
+    with tempfile.TemporaryDirectory() as out:
+        for target, precision in EXPORTS:
+            for calibration in ("synthetic", "training pictures")[: 1 + (precision == "int8")]:
+                samples = real if calibration == "training pictures" else None
+                report = export(
+                    model, out, target=target, precision=precision, calibration=samples
+                )
+                row = {
+                    "format": report.format,
+                    "precision": precision,
+                    "calibration": calibration if precision == "int8" else "",
+                    "metrics": figures(Path(report.artifact)),
+                    "size_bytes": report.size_bytes,
+                    "verification": report.verification,
+                }
+                rows.append(row)
+                print(row["format"], precision, row["calibration"], flush=True)
+    return {"entry": card.name, "data": PROTOCOLS[card.task]["title"], "rows": rows}
+
+
+def training_pictures(card: Card, recipe: Recipe, data: Path) -> list[np.ndarray]:
+    """Pictures of the training part of the data."""
+    folders = [data / name for name in recipe.data.folders]
+    if card.task == "segmentation":
+        samples = [sample for folder in folders for sample in labelled_images(folder)]
+        return [sample.read()[0] for sample in split_samples(recipe.data, samples)[0]]
+    return [read_image(path) for folder in folders for path in list_images(folder / "HR")]
+
+
+def metrics(card: Card, result: dict[str, Any]) -> list[Metric]:
+    """The figures that the card shows, the headline first."""
+    protocol, found = PROTOCOLS[card.task], []
+    folder = f"--data DATA/{protocol['folder']}"
+    recipe = f" --recipe zoo/{card.name}/recipe.toml" if card.task == "segmentation" else ""
+    for key, (title, digits) in protocol["figures"].items():
+        for row in result["rows"]:
+            real = row["calibration"] == "training pictures"
+            file = f"build/{card.name}.{row['precision']}.{row['format']}"
+            subject = card.name if row["format"] == "keras" else file
+            found.append(
+                Metric(
+                    metric=title,
+                    value=round(row["metrics"][key], digits),
+                    precision=row["precision"],
+                    format=row["format"],
+                    data=protocol["title"] + (", calibrated with training pictures" * real),
+                    command=f"kerasdeconv evaluate {subject} {folder}{recipe}",
+                )
+            )
+    for group, figures in result["rows"][0]["metrics"].get("groups", {}).items():
+        found.append(
+            Metric(
+                metric="mean IoU",
+                value=round(figures["mean_iou"], 4),
+                precision="float32",
+                format="keras",
+                data=f"{protocol['title']}, {group}",
+                command=f"kerasdeconv evaluate {card.name} {folder}{recipe}",
+            )
+        )
+    return found
+
+
+if __name__ == "__main__":
+    main()
