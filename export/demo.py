@@ -6,11 +6,8 @@ Run by `make demo`. Writes the files and pictures under one folder, `build/demo`
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import PIL.Image
@@ -20,8 +17,8 @@ import rich.table
 import skimage.data
 
 from kerasdeconv import imaging, runtime
-from kerasdeconv.export import export
 from kerasdeconv.metrics import psnr
+from kerasdeconv.quiet import quiet
 
 CONSOLE = rich.console.Console()
 EXPORTS = [
@@ -34,6 +31,8 @@ SCALE = 3
 
 def main() -> None:
     """Exports, then runs every file on pictures that it is for."""
+    from kerasdeconv.export.pipeline import export  # TensorFlow, behind `quiet`
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/demo"))
     out = parser.parse_args().out
@@ -41,9 +40,7 @@ def main() -> None:
     reports = {}
     for name, target, precision in EXPORTS:
         with CONSOLE.status(f"{name} for {target} in {precision}"):
-            reports[name, precision] = export(
-                name, out / name, target=target, precision=precision
-            )
+            reports[name, precision] = export(name, out / name, target=target, precision=precision)
     pictures = []
     for (name, precision), report in reports.items():
         predictor = runtime.open(report.artifact)
@@ -140,4 +137,5 @@ def pictures_table(rows: list[tuple[str, ...]]) -> rich.table.Table:
 
 
 if __name__ == "__main__":
-    main()
+    with quiet():
+        main()

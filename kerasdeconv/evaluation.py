@@ -6,6 +6,7 @@ super-resolution by PSNR and SSIM on luma, with as many border pixels shaved as 
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,11 +140,16 @@ def read_model(path: str | Path) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise DataError(f"No such model file. Received: {str(path)!r}")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"Not a .keras file, or a damaged one. Received: {str(path)!r}")
     try:
         return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"Not a readable Keras model ({reason}). Received: {str(path)!r}") from None
+        reason = str(error).strip().split(". ", maxsplit=1)[0].splitlines()
+        raise DataError(
+            f"Not a readable Keras model ({' '.join(reason) or type(error).__name__}). "
+            f"Received: {str(path)!r}"
+        ) from None
 
 
 def _kept(samples: list[LabelledImage], recipe: str | Path | None) -> list[LabelledImage]:

@@ -315,7 +315,7 @@ class TestModels:
         path = tmp_path / "damaged.keras"
         for content in (b"", b"no model", whole[: len(whole) // 2]):
             path.write_bytes(content)
-            export(path, "--size", SIDE).refused("Not a readable Keras model", "damaged.keras")
+            export(path, "--size", SIDE).refused("Not a .keras file", "damaged.keras")
 
     def test_an_operator_that_the_target_refuses(self, export: Refuse, tmp_path: Path) -> None:
         path = tmp_path / "bent.keras"

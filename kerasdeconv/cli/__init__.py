@@ -16,8 +16,8 @@ import typer
 from typer.main import get_command
 
 from kerasdeconv.cli.app import app
-from kerasdeconv.cli.terminal import hidden_chatter
 from kerasdeconv.errors import KerasDeconvError
+from kerasdeconv.quiet import quiet
 
 __all__ = ["app", "main"]
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments  # anywhere: it is typed after something went wrong
     arguments = [argument for argument in arguments if argument != "--debug"]
-    with hidden_chatter(enabled=not debug):
+    with quiet(enabled=not debug):
         try:
             code = get_command(app).main(arguments, prog_name="kerasdeconv", standalone_mode=False)
             sys.stdout.flush()

@@ -28,11 +28,6 @@ def train(
 
       $ kerasdeconv train zoo/unet.nuclei/recipe.toml --data data --out build/train/unet
     """
-    if fresh and out.is_dir() and any(out.iterdir()) and not (out / "log.csv").is_file():
-        raise ValueError(
-            "--fresh empties the folder, and this one holds something else than a training. "
-            f"Received: {str(out)!r}"
-        )
     # Recipes are read by a module beside the training loop, which needs Keras.
     with terminal.steps("loading Keras"):
         from kerasdeconv.train import read_recipe, run

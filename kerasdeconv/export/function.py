@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -60,27 +54,3 @@ def freeze(model: keras.Model) -> Any:
 
     function, _ = to_function(model)
     return convert_variables_to_constants_v2(function.get_concrete_function())
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps the converters' chatter off the terminal; their errors arrive as exceptions.
-
-    Much of it is written by C++ straight to the process's standard error.
-    """
-    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx", "root")]
-    levels = [logger.level for logger in loggers]
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

@@ -16,7 +16,7 @@ from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.errors import ExportError, TargetError, closest
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import calibration as cal
-from kerasdeconv.export.lowering.graph import read
+from kerasdeconv.export.graph import read
 from kerasdeconv.export.targets import Target
 
 _CALIBRATED = ("int8", "int16x8")
@@ -79,6 +79,7 @@ def resolve(model: keras.Model | str, convention: Convention | None, like: str |
     Raises:
         TypeError: It is neither a model nor a name.
         UnknownModel: The zoo has no such entry.
+        ValueError: The model takes other channels than the entry that it is said to be like.
     """
     if isinstance(model, str):
         name, model = model, zoo.load(model)
@@ -90,6 +91,11 @@ def resolve(model: keras.Model | str, convention: Convention | None, like: str |
         )
     card = zoo.card(like) if like else zoo.card_of(model)
     known = card.convention if like and card else zoo.convention_of(model)
+    if like and card and model.inputs[0].shape[-1] != card.arguments["input_shape"][-1]:
+        raise ValueError(
+            f"{card.name!r} takes {card.arguments['input_shape'][-1]} channels, the model is not "
+            f"like it. Received: {model.inputs[0].shape[-1]} channels"
+        )
     return Subject(model, convention or known or Convention(), card, name)
 
 

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from kerasdeconv.errors import ExportError
-from kerasdeconv.export.function import quiet, to_function
+from kerasdeconv.export.function import to_function
+from kerasdeconv.quiet import quiet
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
 OPSET = 18

@@ -14,7 +14,7 @@ import keras
 
 from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
-from kerasdeconv.errors import ExportError, TargetError
+from kerasdeconv.errors import ExportError, TargetError, closest
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import onnx, tflite, timing
 from kerasdeconv.export.job import (
@@ -25,6 +25,7 @@ from kerasdeconv.export.job import (
     resolve,
 )
 from kerasdeconv.export.lowering import lower_to_form, with_head
+from kerasdeconv.export.lowering.head import HEADS
 from kerasdeconv.export.metadata import write_metadata
 from kerasdeconv.export.report import Report, versions
 from kerasdeconv.export.sizes import input_shapes
@@ -113,6 +114,10 @@ def export(
         'build/unet/unet.int8.tflite'
     """
     chosen = load_target(target)
+    if head is not None and head not in HEADS:
+        raise ValueError(f"No such head. {closest(head, HEADS)} Received: {head!r}")
+    if name is not None and (not name or Path(name).name != name):
+        raise ValueError(f"name must be the start of a file's name. Received: {name!r}")
     progress("loading")
     subject = resolve(model, convention, like)
     check_arguments(subject, chosen, precision, format, allow_float)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
 from kerasdeconv.errors import ExportError
+from kerasdeconv.export.graph import read
 
 _SEARCH = 128  # pixels up and down in which the nearest valid size is looked for
 
@@ -60,16 +62,30 @@ def input_shapes(
 
 def accepts(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> bool:
     """Says whether a model's layers fit together for these input shapes."""
-    tensors = [
-        keras.KerasTensor(shape, dtype=tensor.dtype)
-        for shape, tensor in zip(shapes, model.inputs, strict=True)
-    ]
+    graph = read(model)
+    tensors = {
+        value: keras.KerasTensor(shape, dtype=value.dtype)
+        for value, shape in zip(graph.inputs, shapes, strict=True)
+    }
     try:
-        outputs = model.compute_output_spec(tensors[0] if len(tensors) == 1 else tensors)
+        for node in graph.nodes:
+            made = node.call(_spec_of(node.layer), [tensors[value] for value in node.inputs])
+            tensors.update(zip(node.outputs, keras.tree.flatten(made), strict=True))
     except ValueError:
         return False
     # A side without pixels is no answer.
-    return all(0 not in output.shape for output in keras.tree.flatten(outputs))
+    return all(0 not in tensors[value].shape for value in graph.outputs)
+
+
+def _spec_of(layer: Any) -> Callable[..., Any]:
+    """What a layer would put out, without calling it, which would leave a trace in the model."""
+
+    def spec(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(layer, keras.layers.Concatenate):
+            layer.build([tensor.shape for tensor in args[0]])  # here alone it compares the sides
+        return layer.compute_output_spec(*args, **kwargs)
+
+    return spec
 
 
 def nearest_sizes(model: keras.Model, sides: Sequence[int]) -> list[tuple[int, ...]]:

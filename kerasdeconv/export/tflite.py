@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from kerasdeconv.errors import ExportError
-from kerasdeconv.export.function import freeze, quiet
+from kerasdeconv.export.function import freeze
+from kerasdeconv.quiet import quiet
 
 DOORS = ("float32", "int8", "uint8")
 

@@ -71,8 +71,8 @@ class Recipe:
         data: What to train on.
         fit: How to train.
         seed: Seed of weights and batches.
-        start: "default" for the entry's trained weights, or a weights file, to start from; None for
-            random weights.
+        start: Weights file to start from, relative to the folder that holds the output folder;
+            layers that it does not fit start anew, as all do with None.
     """
 
     entry: str

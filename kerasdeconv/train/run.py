@@ -51,7 +51,9 @@ def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = Fals
         metrics=_metrics(recipe.data.kind, model.output_shape[-1]),
     )
     if fresh:  # not before the recipe has proved to be sound
-        shutil.rmtree(out, ignore_errors=True)
+        for leftover in ("checkpoint", "log.csv", "weights.npz"):  # nothing else in the folder
+            shutil.rmtree(out / leftover, ignore_errors=True)
+            (out / leftover).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint"
     model.fit(
