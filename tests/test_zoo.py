@@ -343,3 +343,23 @@ class TestFreezing:
             zoo.freeze(model, "haed")
         with pytest.raises(ValueError, match=r"no such layer.*'bottom.*Received: 'bottom'"):
             zoo.freeze(model, until="bottom")
+
+
+@pytest.mark.parametrize("name", [n for n in zoo.list_models() if zoo.card(n).convention.halo])
+def test_a_card_s_halo_is_the_network_s_reach(name):
+    """Changes single columns and sees how far away the answer changes."""
+    convention = zoo.card(name).convention
+    narrow = {"width": 2} if "width" in zoo.card(name).arguments else {}
+    model = zoo.load(name, weights=None, **narrow)
+    rng = np.random.default_rng(0)
+    shape = (1, 32, 480, model.inputs[0].shape[-1])
+    image = rng.uniform(0, 255, shape).astype(np.float32)
+    answer = model.predict_on_batch(image)
+    reach = 0
+    for column in range(224, 256):  # every place on the grid of the coarsest level
+        changed = image.copy()
+        changed[:, :, column] = rng.uniform(0, 255, shape[:2] + shape[3:])
+        moved = np.abs(model.predict_on_batch(changed) - answer).max(axis=(0, 1, 3)) > 0
+        columns = np.flatnonzero(moved) // convention.scale
+        reach = max(reach, column - columns.min(), columns.max() - column)
+    assert reach == convention.halo
