@@ -99,9 +99,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
         for target, precision in EXPORTS:
             for calibration in ("synthetic", "training pictures")[: 1 + (precision == "int8")]:
                 samples = real if calibration == "training pictures" else None
-                report = export(
-                    model, out, target=target, precision=precision, calibration=samples
-                )
+                report = export(model, out, target=target, precision=precision, calibration=samples)
                 row = {
                     "format": report.format,
                     "precision": precision,

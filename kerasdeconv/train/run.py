@@ -56,22 +56,28 @@ def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = Fals
             (out / leftover).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint"
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=recipe.fit.epochs,
-        verbose=0,
-        shuffle=False,  # batches are random as it is; a shuffled order could not be resumed
-        callbacks=[
-            FollowEpoch(training),
-            keras.callbacks.CSVLogger(str(out / "log.csv"), append=checkpoint.exists()),
-            # Two checkpoints: one may be cut off while it is written.
-            keras.callbacks.BackupAndRestore(
-                str(checkpoint), double_checkpoint=True, delete_checkpoint=False
-            ),
-            Progress(recipe.fit.epochs),
-        ],
-    )
+    log = keras.callbacks.CSVLogger(str(out / "log.csv"), append=checkpoint.exists())
+    progress = Progress(recipe.fit.epochs)
+    try:
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=recipe.fit.epochs,
+            verbose=0,
+            shuffle=False,  # batches are random as it is; a shuffled order could not be resumed
+            callbacks=[
+                FollowEpoch(training),
+                log,
+                # Two checkpoints: one may be cut off while it is written.
+                keras.callbacks.BackupAndRestore(
+                    str(checkpoint), double_checkpoint=True, delete_checkpoint=False
+                ),
+                progress,
+            ],
+        )
+    finally:  # Ctrl-C too gives back the file and the terminal's cursor
+        log.on_train_end()
+        progress.on_train_end()
     zoo.save_weights(model, out / "weights.npz")
     return model
 
