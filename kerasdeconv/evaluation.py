@@ -222,13 +222,10 @@ def _super_resolution(
 
 def _enlarged(predictor: runtime.Predictor, low: np.ndarray) -> np.ndarray:
     """Runs a luma network over luma, tile by tile, to 8 bits."""
-    if isinstance(predictor, KerasPredictor):
-        tile, halo = predictor.tile_for(*low.shape), 0
-    else:
-        tile = (predictor.input_shape[1] or low.shape[0], predictor.input_shape[2] or low.shape[1])
-        halo = min(predictor.convention.halo or max(tile), min(tile) // 4)
+    tile = (predictor.input_shape[1] or low.shape[0], predictor.input_shape[2] or low.shape[1])
+    halo = min(predictor.convention.halo or max(tile), min(tile) // 4)
     answer = runtime.tiled(
-        lambda part: predictor.run(part[None])[0][0],
+        lambda part: predictor._run_batch(part[None])[0],
         low[..., None].astype(np.float32),
         tile,
         halo,

@@ -105,8 +105,9 @@ class ConfusionMatrix:
 
     @property
     def mean_iou(self) -> float:
-        """Mean of `iou` over the classes that occur."""
-        return float(np.nanmean(self.iou))
+        """Mean of `iou` over the classes that occur; NaN where none does."""
+        occurring = self.iou[~np.isnan(self.iou)]
+        return float(occurring.mean()) if occurring.size else math.nan
 
     @property
     def dice(self) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,45 @@ def samples_from(
     if not samples:
         raise DataError("There is no sample. Received: an empty source")
     _check_range(samples, convention)
+    return samples
+
+
+def samples_of_several(
+    source: Any, shapes: Sequence[tuple[int, ...]], *, count: int = COUNT
+) -> list[list[np.ndarray]]:
+    """Reads samples for a network with several inputs.
+
+    Args:
+        source: An iterable of samples, each a list of one array an input, in the order of the
+            inputs, with or without the batch axis.
+        shapes: Shape of each input, batch of 1 included.
+        count: How many samples are used at most.
+
+    Returns:
+        Samples of one float32 array an input, with batch 1.
+
+    Raises:
+        DataError: There is no sample, or one has a wrong number of arrays or a wrong shape.
+        TypeError: It is no such iterable.
+    """
+    if isinstance(source, str | Path) or not isinstance(source, Iterable):
+        raise TypeError(
+            "Samples for several inputs are an iterable of lists of arrays. "
+            f"Received: {type(source).__name__}"
+        )
+    samples = []
+    for item in itertools.islice(source, count):
+        if not isinstance(item, tuple | list) or len(item) != len(shapes):
+            got = len(item) if isinstance(item, tuple | list) else type(item).__name__
+            raise DataError(f"A sample must be a list of {len(shapes)} arrays. Received: {got}")
+        parts = [_batch(part, shape) for part, shape in zip(item, shapes, strict=True)]
+        if any(len(part) != 1 for part in parts):
+            raise DataError(
+                f"A sample must have a batch of 1. Received: {[part.shape for part in parts]}"
+            )
+        samples.append([part.astype(np.float32) for part in parts])
+    if not samples:
+        raise DataError("There is no sample. Received: an empty source")
     return samples
 
 
@@ -112,17 +151,22 @@ def _from_folder(
 def _from_arrays(source: Iterable[Any], shape: tuple[int, ...]) -> Iterable[np.ndarray]:
     for item in source:
         value = item[0] if isinstance(item, tuple | list) else item  # (image, label) pairs too
-        array = np.asarray(value)
-        batch = array[None] if array.ndim == len(shape) - 1 else array
-        if batch.shape[1:] != tuple(shape[1:]):
-            raise DataError(
-                f"A sample must have the shape {tuple(shape[1:])}, with or without a batch axis. "
-                f"Received: {array.shape}"
-            )
-        if not np.issubdtype(batch.dtype, np.number) or not np.isfinite(batch).all():
-            raise DataError(f"A sample must hold finite numbers. Received: {array.dtype}")
-        for sample in batch:
+        for sample in _batch(value, shape):
             yield sample[None].astype(np.float32)
+
+
+def _batch(value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """An array with its batch axis, checked."""
+    array = np.asarray(value)
+    batch = array[None] if array.ndim == len(shape) - 1 else array
+    if batch.shape[1:] != tuple(shape[1:]):
+        raise DataError(
+            f"A sample must have the shape {tuple(shape[1:])}, with or without a batch axis. "
+            f"Received: {array.shape}"
+        )
+    if not np.issubdtype(batch.dtype, np.number) or not np.isfinite(batch).all():
+        raise DataError(f"A sample must hold finite numbers. Received: {array.dtype}")
+    return batch
 
 
 def _check_range(samples: list[np.ndarray], convention: Convention) -> None:

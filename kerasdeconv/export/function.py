@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from kerasdeconv.errors import ExportError
+from kerasdeconv.export.graph import free_name
 
 
 def to_function(model: keras.Model) -> tuple[Any, list[Any]]:
@@ -35,15 +37,27 @@ def to_function(model: keras.Model) -> tuple[Any, list[Any]]:
     @tf.function(input_signature=signature, autograph=False)
     def infer(*inputs: Any) -> list[Any]:
         # Named outputs keep their names in the files.
-        answers = keras.tree.flatten(
-            model(keras.tree.pack_sequence_as(model.input, inputs), training=False)
-        )
+        answers = keras.tree.flatten(model(pack_inputs(model, inputs), training=False))
         return [
             tf.identity(answer, name=name)
-            for answer, name in zip(answers, model.output_names, strict=True)
+            for answer, name in zip(answers, output_names(model), strict=True)
         ]
 
     return infer, signature
+
+
+def pack_inputs(model: keras.Model, tensors: Sequence[Any]) -> Any:
+    """Arranges inputs as a model takes them: one alone, in a list, or by name."""
+    if isinstance(model, keras.Sequential):
+        (tensor,) = tensors
+        return tensor
+    return keras.tree.pack_sequence_as(model.input, tensors)
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """Names the outputs by their layers, numbered where a layer makes several."""
+    taken: set[str] = set()
+    return [free_name(output._keras_history.operation.name, taken) for output in model.outputs]
 
 
 def freeze(model: keras.Model) -> Any:

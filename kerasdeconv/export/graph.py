@@ -7,6 +7,7 @@ Nested models are dissolved into their layers. Rules change the graph in place b
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -104,7 +105,7 @@ def read(model: keras.Model) -> Graph:
         values[id(tensor)] = Value(tuple(tensor.shape), str(tensor.dtype), tensor.name)
     nodes = _read_nodes(function, values)
     outputs = [values[id(tensor)] for tensor in function.outputs]
-    for name, value in zip(model.output_names, outputs, strict=True):
+    for name, value in zip(function.output_names, outputs, strict=True):
         value.name = name
     return Graph([values[id(tensor)] for tensor in function.inputs], outputs, nodes)
 
@@ -175,6 +176,9 @@ def _caller(keras_node: Any) -> Callable[[Any, list[Any]], Any]:
 def build(graph: Graph, input_shapes: list[tuple[int | None, ...]], name: str) -> keras.Model:
     """Builds a float32 model with weights of its own.
 
+    Layers keep their names, but where two would have the same: layers of different nested models,
+    or copies of a shared layer that became different ones.
+
     Args:
         graph: What to build.
         input_shapes: Shape of each input, batch included.
@@ -189,10 +193,12 @@ def build(graph: Graph, input_shapes: list[tuple[int | None, ...]], name: str) -
         tensors[value] = keras.Input(batch_shape=shape, dtype=value.dtype, name=value.name)
     inputs = [tensors[value] for value in graph.inputs]
     copies: dict[int, Any] = {}
+    taken = {value.name for value in graph.inputs}
     for node in graph.nodes:
         copy = copies.get(id(node.layer))
         if copy is None:
-            copy = copies[id(node.layer)] = _copy(node.layer)
+            free = free_name(node.layer.name, taken)
+            copy = copies[id(node.layer)] = _copy(node.layer, free)
         made = keras.tree.flatten(node.call(copy, [tensors[value] for value in node.inputs]))
         tensors.update(zip(node.outputs, made, strict=True))
     outputs = [tensors[value] for value in graph.outputs]
@@ -208,11 +214,21 @@ def _alone(tensors: list[Any]) -> Any:
     return tensors[0] if len(tensors) == 1 else tensors
 
 
-def _copy(layer: Any) -> Any:
-    """Copies a layer in float32 without its weights; operations have none and serve as they are."""
+def free_name(name: str, taken: set[str]) -> str:
+    """Numbers a name that is taken, and takes it."""
+    numbered = (f"{name}_{number}" for number in itertools.count(1))
+    free = next(n for n in itertools.chain([name], numbered) if n not in taken)
+    taken.add(free)
+    return free
+
+
+def _copy(layer: Any, name: str) -> Any:
+    """Copies a layer in float32 without its weights, or an operation, which has none."""
     if not isinstance(layer, keras.layers.Layer):
-        return layer
-    config = layer.get_config()
+        copy = object.__new__(type(layer))  # Keras can't rebuild every operation from its config
+        vars(copy).update(vars(layer), name=name, _inbound_nodes=[], _outbound_nodes=[])
+        return copy
+    config = {**layer.get_config(), "name": name}
     if "dtype" in config:
         config["dtype"] = "float32"
     try:

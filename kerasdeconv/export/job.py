@@ -152,7 +152,7 @@ def find_samples(
         if len(shapes) == 1:
             values: list[Any] = cal.samples_from(calibration, single[0], convention)
         else:
-            values = [list(sample) for sample in calibration]
+            values = cal.samples_of_several(calibration, single)
         source = str(calibration) if isinstance(calibration, str | Path) else "given samples"
     elif card is not None and card.calibration is not None:
         kind, count = card.calibration.samples, card.calibration.count

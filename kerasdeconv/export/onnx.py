@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kerasdeconv.errors import ExportError
-from kerasdeconv.export.function import to_function
+from kerasdeconv.export.function import output_names, to_function
 from kerasdeconv.quiet import quiet
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
@@ -73,7 +73,7 @@ def _convert(model: keras.Model) -> Any:
                 f"ONNX cannot hold the model ({str(error).splitlines()[0]}). "
                 f"Received: {model.name!r}"
             ) from None
-    _rename_outputs(proto, model.output_names)
+    _rename_outputs(proto, output_names(model))
     return proto
 
 

@@ -128,6 +128,11 @@ def export(
     if door is None:
         pixels = subject.convention.value_range == (0, 255)
         door = chosen.door if precision == "int8" and pixels else "float32"
+    elif door not in (tflite.DOORS if precision == "int8" else ("float32",)):
+        raise ValueError(
+            f"door must be one of {tflite.DOORS}, and float32 but for int8 files. "
+            f"Received: {door!r}"
+        )
     if head is not None:
         subject = dataclasses.replace(
             subject, convention=dataclasses.replace(subject.convention, output=head)
@@ -135,6 +140,9 @@ def export(
     job = Job(subject, chosen, precision, door, shapes, head, samples, allow_float)
 
     final = Path(directory) / f"{name or subject.name}.{precision}.{chosen.format}"
+    written = final.with_suffix(".report.json")
+    if blocked := next((str(path) for path in (final, written) if path.is_dir()), None):
+        raise ExportError(f"A folder is where the file would go. Received: {blocked!r}")
     with _workspace(Path(directory)) as folder:
         forms = chosen.forms("transposed_convolution", precision)
         candidates = _candidates(job, forms if tune else forms[:1], folder, progress)
@@ -144,7 +152,7 @@ def export(
         if evaluate is not None:
             progress("evaluating")
             report = dataclasses.replace(report, metrics=_evaluated(job, best, evaluate))
-        report.save(final.with_suffix(".report.json"))
+        report.save(written)
         best.path.replace(final)
     return report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -57,15 +58,17 @@ class Report:
     metrics: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields as plain values."""
-        return dataclasses.asdict(self)
+        """Returns the fields as plain values for JSON, which has no NaN: that is None."""
+        return _finite(dataclasses.asdict(self))
 
     def save(self, path: str | Path) -> None:
         """Writes the report as JSON, whole or not at all."""
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         try:
-            partial.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+            partial.write_text(
+                json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+            )
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -93,6 +96,15 @@ class Report:
         rows += [("in float", line) for line in self.float_operators]
         rows += [("note", line) for line in self.warnings]
         return rows
+
+
+def _finite(value: Any) -> Any:
+    """Puts None in the place of what is not a finite number, all the way down."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def versions() -> dict[str, str]:

@@ -29,10 +29,14 @@ def input_shapes(
 
     Raises:
         ExportError: A side is free and no size is given.
-        ValueError: The size contradicts a fixed side, or the network cannot take it.
+        LoweringError: The model is not functional or was never built.
+        ValueError: The size contradicts a fixed side, the network cannot take it, or the batch is
+            not positive.
     """
-    shapes = []
-    for tensor in model.inputs:
+    if batch < 1:
+        raise ValueError(f"batch must be 1 or more. Received: {batch}")
+    shapes: list[Any] = []
+    for tensor in read(model).inputs:
         sides = tuple(tensor.shape[1:-1])
         if size is not None:
             if len(size) != len(sides) or min(size) < 1:
@@ -54,7 +58,7 @@ def input_shapes(
         hint = " and ".join(" x ".join(map(str, sides)) for sides in nearest)
         raise ValueError(
             f"The model {model.name!r} cannot take this size"
-            + (f"; the nearest that it can are {hint}. " if hint else ". ")
+            + (f"; the nearest {'is' if len(nearest) == 1 else 'are'} {hint}. " if hint else ". ")
             + f"Received: {' x '.join(map(str, shapes[0][1:-1]))}"
         )
     return shapes
@@ -89,15 +93,19 @@ def _spec_of(layer: Any) -> Callable[..., Any]:
 
 
 def nearest_sizes(model: keras.Model, sides: Sequence[int]) -> list[tuple[int, ...]]:
-    """Finds the next smaller and the next larger size that a one-input model can take.
+    """Finds the next smaller and the next larger size that a model can take.
 
-    Sides are searched one at a time, the others held at a side that is known to be valid, so that
-    a wrong height does not hide a right width.
+    Where there are several inputs, all get this size unless theirs is fixed. Sides are searched one
+    at a time, the others held at a side that is known to be valid, so that a wrong height does not
+    hide a right width.
     """
-    channels = model.inputs[0].shape[-1]
 
     def fits(candidate: Sequence[int]) -> bool:
-        return accepts(model, [(1, *candidate, channels)])
+        shapes = []
+        for tensor in model.inputs:
+            free = None in tensor.shape[1:-1]
+            shapes.append((1, *(candidate if free else tensor.shape[1:-1]), tensor.shape[-1]))
+        return accepts(model, shapes)
 
     steps = itertools.chain.from_iterable((side, -side) for side in range(1, _SEARCH))
     valid = next(
@@ -120,7 +128,7 @@ def nearest_sizes(model: keras.Model, sides: Sequence[int]) -> list[tuple[int, .
                 for c in candidates
                 if fits([c if a == axis else valid for a in range(len(sides))])
             )
-            nearest.append(next(fitting, valid))
+            nearest.append(next(fitting, 0))
         if tuple(nearest) not in found and fits(nearest):
             found.append(tuple(nearest))
     return found

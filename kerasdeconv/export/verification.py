@@ -14,6 +14,7 @@ import numpy as np
 from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import VerificationError
+from kerasdeconv.export.function import pack_inputs
 from kerasdeconv.runtime import FilePredictor
 
 # float32 files differ from Keras by the order of sums alone: greatest error of bounded outputs.
@@ -95,9 +96,9 @@ def compare(
     expected: list[list[np.ndarray]] = [[] for _ in model.outputs]
     got: list[list[np.ndarray]] = [[] for _ in model.outputs]
     for sample in samples:
-        inputs = list(sample) if isinstance(sample, list | tuple) else [sample]
-        packed = keras.tree.pack_sequence_as(model.input, inputs)
-        answers = keras.tree.flatten(model(packed, training=False))
+        parts = list(sample) if isinstance(sample, list | tuple) else [sample]
+        inputs = [_typed(part, x.dtype) for part, x in zip(parts, model.inputs, strict=True)]
+        answers = keras.tree.flatten(model(pack_inputs(model, inputs), training=False))
         for i, (answer, answered) in enumerate(zip(answers, predictor.run(*inputs), strict=True)):
             expected[i].append(np.asarray(answer, np.float64))
             got[i].append(np.asarray(answered, np.float64))
@@ -116,6 +117,11 @@ def compare(
     )
 
 
+def _typed(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Rounds for an input of integers, as the runtime does; Keras would cut off."""
+    return values if keras.backend.is_float_dtype(dtype) else np.rint(values).astype(dtype)
+
+
 def _require(result: Verification, precision: str, convention: Convention) -> None:
     """Refuses a file that differs by more than its precision explains.
 
@@ -123,6 +129,11 @@ def _require(result: Verification, precision: str, convention: Convention) -> No
         VerificationError: It does; the message says by how much and what was allowed.
     """
     samples = f"on {result.samples} samples ({result.source})"
+    if not math.isfinite(result.max_abs_error):
+        raise VerificationError(
+            "The file or the Keras model gives NaN or infinity (float16 ends at 65504). "
+            f"Received: an error of {result.max_abs_error} {samples}"
+        )
     allowed = _FLOAT32_ERROR.get(convention.output) if precision == "float32" else None
     if allowed is not None and result.max_abs_error > allowed:
         raise VerificationError(
@@ -156,10 +167,13 @@ def _span(expected: np.ndarray, output: str) -> float:
 def _measure(
     expected: np.ndarray, got: np.ndarray, output: str
 ) -> tuple[float, float, float | None, float | None]:
-    error = np.abs(expected - got)
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        error = np.abs(expected - got)
     squared = float(np.mean(error**2))
     psnr = None
-    if squared:
+    if not math.isfinite(squared):
+        psnr = -math.inf
+    elif squared:
         psnr = 10 * math.log10(_span(expected, output) ** 2 / squared)
     agreement = None
     if output in ("probabilities", "logits", "labels"):

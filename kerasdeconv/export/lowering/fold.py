@@ -15,14 +15,15 @@ from kerasdeconv.export.graph import Graph, Node
 from kerasdeconv.layers import DepthToSpace
 
 _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
+# These classes alone: one derived from them may do anything with its kernel.
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv3D, *_TRANSPOSED)
-# What runs inside a convolution in the runtimes, and may come before an interleave: elementwise.
+# What runs inside a convolution in the runtimes.
 _FUSED_ACTIVATIONS = ("relu", "relu6", "tanh", "sigmoid")
 
 
 def bias_everywhere(graph: Graph, node: Node) -> bool:
     """Gives a convolution without bias one of zeros, so that what follows can fold into it."""
-    if not isinstance(node.layer, _CONVOLUTIONS) or node.layer.use_bias:
+    if type(node.layer) not in _CONVOLUTIONS or node.layer.use_bias:
         return False
     kernel, bias = _weights(node.layer)
     layer = rebuilt(node.layer, kernel, bias)
@@ -70,8 +71,10 @@ def fold_rescaling(graph: Graph, node: Node) -> bool:
         _fold_after(graph, before, node, factor, offset)
         return True
     after = graph.only_consumer(node.output)
-    if after is None or not isinstance(after.layer, _CONVOLUTIONS) or offset != 0:
+    if after is None or type(after.layer) not in _CONVOLUTIONS or offset != 0:
         return False
+    if not keras.backend.is_float_dtype(node.inputs[0].dtype):
+        return False  # the Rescaling is also what makes bytes real numbers
     kernel, bias = _weights(after.layer)
     layer = rebuilt(after.layer, kernel * factor, bias)
     graph.replace(
@@ -122,8 +125,8 @@ def fuse_activation(graph: Graph, node: Node) -> bool:
 def rebuilt(layer: Any, kernel: np.ndarray, bias: np.ndarray, **changes: Any) -> Any:
     """Copies a convolution in float32 with another kernel and bias, and other settings."""
     config = {**layer.get_config(), "use_bias": True, "dtype": "float32", **changes}
-    for drop in ("kernel_initializer", "bias_initializer"):
-        config.pop(drop, None)
+    for drop in ("kernel_initializer", "bias_initializer", "lora_rank", "lora_alpha"):
+        config.pop(drop, None)  # `layer.kernel` has low-rank changes in it
     copy = type(layer).from_config(config)
     inputs = kernel.shape[-1 if isinstance(layer, _TRANSPOSED) else -2] * config.get("groups", 1)
     copy.build((None, *[None] * (kernel.ndim - 2), inputs))
@@ -133,7 +136,9 @@ def rebuilt(layer: Any, kernel: np.ndarray, bias: np.ndarray, **changes: Any) ->
 
 def _activation_name(layer: Any) -> str | None:
     if isinstance(layer, keras.layers.Activation):
-        return getattr(layer.activation, "__name__", None)
+        # By identity: a user's own function may have any name.
+        known = {getattr(keras.activations, name): name for name in _FUSED_ACTIVATIONS}
+        return known.get(layer.activation)
     if isinstance(layer, keras.layers.ReLU) and not layer.negative_slope and not layer.threshold:
         return {None: "relu", 6.0: "relu6"}.get(layer.max_value)
     return None
@@ -144,7 +149,7 @@ def _linear_convolution_before(graph: Graph, node: Node) -> Node | None:
     if len(node.inputs) != 1:
         return None
     before = graph.producer(node.inputs[0])
-    if before is None or not isinstance(before.layer, _CONVOLUTIONS) or not before.linear:
+    if before is None or type(before.layer) not in _CONVOLUTIONS or not before.linear:
         return None
     return before if graph.only_consumer(node.inputs[0]) is node else None
 

@@ -22,8 +22,8 @@ class Labels(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         import tensorflow as tf  # exports run on TensorFlow; Keras' argmax needs a Flex operator
 
-        if inputs.shape[-1] == 1:
-            return tf.cast(inputs[..., 0] > 0, tf.int32)
+        if inputs.shape[-1] == 1:  # compared to 0: ONNX Runtime has an integer ArgMax, no Greater
+            inputs = tf.concat([tf.zeros_like(inputs), inputs], axis=-1)
         return tf.argmax(inputs, axis=-1, output_type=tf.int32)
 
 
@@ -42,34 +42,50 @@ def change_head(graph: Graph, head: str | None) -> None:
         return
     if head not in HEADS:
         raise ValueError(f"No such head. {closest(head, HEADS)} Received: {head!r}")
-    last = graph.producer(graph.outputs[0])
-    activation = getattr(getattr(last, "layer", None), "activation", None)
-    if last is None or activation not in (keras.activations.softmax, keras.activations.sigmoid):
+    output = graph.outputs[0]
+    last = graph.producer(output)
+    if last is None or not _classifies(last):
         raise ExportError(
             f"head={head!r} needs a network that ends in softmax or sigmoid. "
-            f"Received: {graph.outputs[0].name!r}"
+            f"Received: {output.name!r}"
         )
     if head == "probabilities":
         return
-    name = graph.outputs[0].name
-    if isinstance(last.layer, keras.layers.Activation):
-        graph.nodes.remove(last)
-        logits = last.inputs[0]
-    else:
-        logits = last.output
-        last.layer = _without_activation(last.layer)
-    graph.rewrites.append(f"{last.layer.name}: final activation stripped")
+    name = last.layer.name
+    activation = _separate_activation(graph, last)
+    (logits,) = activation.inputs
+    graph.outputs[0] = logits
+    if output not in graph.outputs and not any(output in node.inputs for node in graph.nodes):
+        graph.nodes.remove(activation)
+    graph.rewrites.append(f"{name}: final activation stripped")
     if head == "labels":
         labels = Value(logits.shape[:-1], "int32")
-        graph.nodes.append(Node(Labels(name=f"{last.layer.name}_labels"), [logits], [labels]))
-        graph.rewrites.append(f"{last.layer.name}: class numbers put out")
-        logits = labels
-    graph.outputs[0] = logits
-    logits.name = name
+        graph.nodes.append(Node(Labels(name=f"{name}_labels"), [logits], [labels]))
+        graph.rewrites.append(f"{name}: class numbers put out")
+        graph.outputs[0] = labels
+    graph.outputs[0].name = output.name
 
 
-def _without_activation(layer: Any) -> Any:
+def _classifies(node: Node) -> bool:
+    """Whether a node puts out probabilities of classes."""
+    if isinstance(node.layer, keras.layers.Softmax):
+        return node.layer.axis in (-1, len(node.output.shape) - 1)
+    activation = getattr(node.layer, "activation", None)
+    return activation in (keras.activations.softmax, keras.activations.sigmoid)
+
+
+def _separate_activation(graph: Graph, node: Node) -> Node:
+    """Takes the activation out of a layer; returns the node that does nothing else."""
+    layer = node.layer
+    if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
+        return node
     copy = type(layer).from_config({**layer.get_config(), "activation": None})
-    copy.build(layer.input.shape)
+    copy.build(node.inputs[0].shape)
     copy.set_weights(layer.get_weights())
-    return copy
+    logits = Value(node.output.shape, node.output.dtype)
+    linear = Node(copy, node.inputs, [logits], node.call)
+    activation = keras.layers.Activation(layer.activation, name=f"{layer.name}_activation")
+    separate = Node(activation, [logits], node.outputs)
+    place = graph.nodes.index(node)
+    graph.nodes[place : place + 1] = [linear, separate]
+    return separate

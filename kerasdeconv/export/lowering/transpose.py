@@ -9,6 +9,12 @@ from kerasdeconv.export.graph import Graph, Node, Value
 from kerasdeconv.layers import DepthToSpace
 from kerasdeconv.layers.polyphase import PhaseTaps, phase_kernels, phase_taps, same_crop
 
+# Activations that may come before the interleave. Any other may look at several channels.
+_ELEMENTWISE = (
+    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh"),
+    *("sigmoid", "hard_sigmoid", "hard_silu", "softplus", "exponential"),
+)
+
 
 def joint_kernel(kernel: np.ndarray, axes: list[PhaseTaps]) -> np.ndarray:
     """Joins the kernels of all phases into one ordinary convolution's.
@@ -45,6 +51,7 @@ def joint(graph: Graph, node: Node) -> bool:
     ]
     kernel = joint_kernel(keras.ops.convert_to_numpy(layer.kernel), axes)
     bias = np.tile(keras.ops.convert_to_numpy(layer.bias), int(np.prod(layer.strides)))
+    elementwise = layer.activation in [getattr(keras.activations, n) for n in _ELEMENTWISE]
     supports = [axis.taps.shape[1] for axis in axes]
     margins = [(-axis.first, m - 1 + axis.first) for axis, m in zip(axes, supports, strict=True)]
     # TensorFlow's "same" puts the odd row behind; anything else is padded by hand.
@@ -53,7 +60,7 @@ def joint(graph: Graph, node: Node) -> bool:
         kernel.shape[-1],
         supports,
         padding="same" if same else "valid",
-        activation=layer.activation,
+        activation=layer.activation if elementwise else None,
         dtype="float32",
         name=layer.name,
     )
@@ -68,6 +75,12 @@ def joint(graph: Graph, node: Node) -> bool:
         new.append(Node(pad, source, [padded]))
         source = [padded]
     shuffle = DepthToSpace(layer.strides, name=f"{layer.name}_shuffle", dtype="float32")
-    new += [Node(convolution, source, [wide]), Node(shuffle, [wide], node.outputs)]
+    shuffled = node.outputs if elementwise else [Value(node.output.shape, "float32")]
+    new += [Node(convolution, source, [wide]), Node(shuffle, [wide], shuffled)]
+    if not elementwise:
+        activation = keras.layers.Activation(
+            layer.activation, name=f"{layer.name}_activation", dtype="float32"
+        )
+        new.append(Node(activation, shuffled, node.outputs))
     graph.replace([node], new, f"{layer.name}: convolution to all phases, then depth to space")
     return True
