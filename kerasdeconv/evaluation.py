@@ -225,7 +225,7 @@ def _enlarged(predictor: runtime.Predictor, low: np.ndarray) -> np.ndarray:
     tile = (predictor.input_shape[1] or low.shape[0], predictor.input_shape[2] or low.shape[1])
     halo = min(predictor.convention.halo or max(tile), min(tile) // 4)
     answer = runtime.tiled(
-        lambda part: predictor._run_batch(part[None])[0],
+        lambda part: predictor.run_batch(part[None])[0],
         low[..., None].astype(np.float32),
         tile,
         halo,

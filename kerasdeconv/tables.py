@@ -1,7 +1,8 @@
-"""Reading TOML on every supported Python."""
+"""Reading TOML on every supported Python, and writing JSON that everybody can read."""
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,3 +28,15 @@ def read_toml(path: str | Path | Traversable) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"Not a TOML file ({error}). Received: {str(path)!r}") from None
+
+
+def finite(value: Any) -> Any:
+    """Puts None in the place of infinity and NaN, which JSON has no numbers for, all the way down.
+
+    Tuples become lists.
+    """
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import math
 import platform
 from pathlib import Path
 from typing import Any
 
 import kerasdeconv
+from kerasdeconv.tables import finite
 
 _PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
@@ -59,7 +59,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values for JSON, which has no NaN: that is None."""
-        return _finite(dataclasses.asdict(self))
+        return finite(dataclasses.asdict(self))
 
     def save(self, path: str | Path) -> None:
         """Writes the report as JSON, whole or not at all."""
@@ -96,15 +96,6 @@ class Report:
         rows += [("in float", line) for line in self.float_operators]
         rows += [("note", line) for line in self.warnings]
         return rows
-
-
-def _finite(value: Any) -> Any:
-    """Puts None in the place of what is not a finite number, all the way down."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def versions() -> dict[str, str]:

@@ -155,7 +155,7 @@ class Predictor(abc.ABC):
 
     def _answer(self, batch: np.ndarray) -> np.ndarray:
         convention = self.convention
-        output = self._run_batch(pictures.to_network(batch, convention.color))
+        output = self.run_batch(pictures.to_network(batch, convention.color))
         if convention.task == "super-resolution":
             pairs = zip(batch, output, strict=True)
             return np.stack([pictures.from_network(*pair, convention) for pair in pairs])
@@ -163,7 +163,7 @@ class Predictor(abc.ABC):
             return output[..., 0]
         return output
 
-    def _run_batch(self, batch: np.ndarray) -> np.ndarray:
+    def run_batch(self, batch: np.ndarray) -> np.ndarray:
         """Runs any number of pictures through a network that may take a fixed number at once."""
         size = self.input_shape[0]
         if size in (None, len(batch)):
