@@ -120,16 +120,38 @@ def _quantized(plain: Any, samples: list[Any], door: str) -> Any:
             weight_type=QuantType.QInt8,
         )
         proto = onnx.load(result)
+    _move_integers(proto.graph)
     _settle_doors(proto, door)
     return proto
+
+
+def _move_integers(graph: Any) -> None:
+    """Takes the float detour out where values are only moved about.
+
+    ONNX Runtime itself drops the dequantization before, and the quantization after, some of these
+    operators and not others.
+    """
+    for node in [n for n in graph.node if _only_moves(n)]:
+        before = [n for n in graph.node if node.input[0] in n.output]
+        after = [n for n in graph.node if node.output[0] in n.input]
+        kinds = [n.op_type for n in (*before, *after)]
+        if kinds != ["DequantizeLinear", "QuantizeLinear"]:
+            continue
+        if before[0].input[1:] != after[0].input[1:]:
+            continue  # another scale
+        readers = sum(node.input[0] in n.input for n in graph.node)
+        node.input[0], node.output[0] = before[0].input[0], after[0].output[0]
+        graph.node.remove(after[0])
+        if readers == 1:
+            graph.node.remove(before[0])
 
 
 def _settle_doors(proto: Any, door: str) -> None:
     """Moves the first quantization and the last dequantization to the doors, or takes them out.
 
-    What only moves values (layout changes, depth to space) may lie between a door and its
-    quantization; it then moves integers. Outputs that are integers by nature, such as labels, stay
-    as they are.
+    What only moves values (layout changes, depth to space, reflection) may lie between a door and
+    its quantization; it then moves integers. Outputs that are integers by nature, such as labels,
+    stay as they are.
 
     Raises:
         ExportError: Integers are asked for at a door that is not quantized.
@@ -171,9 +193,15 @@ def _beyond_moves(graph: Any, name: str, *, forward: bool) -> Any:
     """The first node from a door inwards that does more than move values; None if several read."""
     while True:
         nodes = [n for n in graph.node if name in (n.input if forward else n.output)]
-        if len(nodes) != 1 or nodes[0].op_type not in _MOVES:
+        if len(nodes) != 1 or not _only_moves(nodes[0]):
             return nodes[0] if len(nodes) == 1 else None
         name = (nodes[0].output if forward else nodes[0].input)[0]
+
+
+def _only_moves(node: Any) -> bool:
+    """Whether a node only moves values about; padding by reflection takes them from inside."""
+    reflects = any(a.name == "mode" and a.s == b"reflect" for a in node.attribute)
+    return node.op_type in _MOVES or (node.op_type == "Pad" and reflects)
 
 
 def _rename(graph: Any, old: str, new: str) -> None:

@@ -16,6 +16,7 @@ from kerasdeconv.layers.depthwise_transpose import DepthwiseConvTranspose
 from kerasdeconv.layers.initializers import ICNR, BilinearKernel
 from kerasdeconv.layers.linear_upsampling import LinearUpsampling, linear_upsample
 from kerasdeconv.layers.ranks import of_rank, per_axis
+from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "DepthToSpace",
     "DepthwiseConvTranspose",
     "LinearUpsampling",
+    "ReflectPadding",
     "attention_gate",
     "conv_norm_activation",
     "linear_upsample",

@@ -3,8 +3,8 @@
 Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
 convolutional neural network" (CVPR 2016), https://arxiv.org/abs/1609.05158.
 
-Departures from the paper: "same" padding, so that the picture keeps its borders, and pixels in
-[0, 255] at both ends.
+Departures from the paper: the picture is continued by reflection before the convolutions, which
+keeps its borders, and pixels are in [0, 255] at both ends.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ def ESPCN(
     if include_rescaling:
         # Centred, unlike in the other networks: without normalization between the layers the mean
         # of the pixels drowns their differences. The x3 network stood at 31.3 dB on Set5 after
-        # 3,000 steps instead of 30.4. Zero padding is middle gray this way.
+        # 3,000 steps instead of 30.4.
         x = keras.layers.Rescaling(1 / 255, offset=-0.5, name="rescale")(x)
+    # The convolutions together see 4 pixels far. Zeros instead cost 0.45 dB on Set5 (x3).
+    x = layers.ReflectPadding(4, name="reflect")(x)
     for i, (filters, kernel) in enumerate([(64, 5), (32, 3)]):
         x = keras.layers.Conv2D(
             filters,
             kernel,
-            padding="same",
             activation=activation,
             kernel_initializer="he_normal",
             name=f"feature_{i}",
         )(x)
-    x = layers.upsample(
-        x,
-        input_shape[-1],
-        factor=scale,
-        method="subpixel",
-        kernel_initializer=keras.initializers.VarianceScaling(0.1),
+    x = keras.layers.Conv2D(
+        input_shape[-1] * scale**2,
+        3,
+        kernel_initializer=layers.ICNR(scale**2, keras.initializers.VarianceScaling(0.1)),
         name="subpixel",
-    )
+    )(x)
+    x = layers.DepthToSpace(scale, name="subpixel_shuffle")(x)
     if include_rescaling:
         x = keras.layers.Rescaling(255.0, offset=127.5, dtype="float32", name="to_pixels")(x)
     return keras.Model(inputs, x, name=name)

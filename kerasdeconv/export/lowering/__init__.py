@@ -23,6 +23,7 @@ Rule = Callable[[Graph, Node], bool]
 
 _FOLDING: tuple[Rule, ...] = (
     fold.move_rescaling_before_shuffle,
+    fold.move_rescaling_behind_reflection,
     fold.fold_rescaling,
     fold.fold_batch_norm,
     fold.fuse_activation,

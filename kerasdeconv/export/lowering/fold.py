@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kerasdeconv.export.graph import Graph, Node
-from kerasdeconv.layers import DepthToSpace
+from kerasdeconv.layers import DepthToSpace, ReflectPadding
 
 _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 # These classes alone: one derived from them may do anything with its kernel.
@@ -55,10 +55,10 @@ def fold_batch_norm(graph: Graph, node: Node) -> bool:
 
 
 def fold_rescaling(graph: Graph, node: Node) -> bool:
-    """Folds a Rescaling into the convolution before it, or without an offset into the one after.
+    """Folds a Rescaling into the convolution before it, or into the one after.
 
     Before a zero-padded convolution only a factor can fold: an offset would have to be in the
-    padding too. An interleave (depth to space) between convolution and Rescaling doesn't matter.
+    padding too; an unpadded one takes both.
     """
     if not isinstance(node.layer, keras.layers.Rescaling):
         return False
@@ -71,16 +71,43 @@ def fold_rescaling(graph: Graph, node: Node) -> bool:
         _fold_after(graph, before, node, factor, offset)
         return True
     after = graph.only_consumer(node.output)
-    if after is None or type(after.layer) not in _CONVOLUTIONS or offset != 0:
+    if after is None or type(after.layer) not in _CONVOLUTIONS:
         return False
     if not keras.backend.is_float_dtype(node.inputs[0].dtype):
         return False  # the Rescaling is also what makes bytes real numbers
+    unpadded = type(after.layer) not in _TRANSPOSED and after.layer.padding == "valid"
+    if offset != 0 and not unpadded:
+        return False
     kernel, bias = _weights(after.layer)
+    if offset != 0:  # every output sees the whole kernel
+        bias = bias + offset * kernel.sum(axis=tuple(range(kernel.ndim - 1)))
     layer = rebuilt(after.layer, kernel * factor, bias)
     graph.replace(
         [node, after],
         [Node(layer, node.inputs, after.outputs)],
         f"{node.layer.name}: folded into {layer.name}",
+    )
+    return True
+
+
+def move_rescaling_behind_reflection(graph: Graph, node: Node) -> bool:
+    """Swaps a Rescaling and a following reflection, so that it stands before the convolution."""
+    reflection = graph.only_consumer(node.output) if len(node.outputs) == 1 else None
+    if not isinstance(node.layer, keras.layers.Rescaling) or reflection is None:
+        return False
+    if not isinstance(reflection.layer, ReflectPadding):
+        return False
+    if not keras.backend.is_float_dtype(node.inputs[0].dtype):
+        return False
+    middle = node.output
+    middle.shape = reflection.output.shape
+    graph.replace(
+        [node, reflection],
+        [
+            Node(reflection.layer, node.inputs, [middle]),
+            Node(node.layer, [middle], reflection.outputs),
+        ],
+        f"{node.layer.name}: moved behind {reflection.layer.name}",
     )
     return True
 
