@@ -44,6 +44,9 @@ def quiet(*, enabled: bool = True) -> Iterator[None]:
             faulthandler.disable()
         os.dup2(kept, 2)
         sys.stderr = standard_error
+        for handler in logging.getLogger().handlers:  # made meanwhile, by a library
+            if isinstance(handler, logging.StreamHandler) and handler.stream is own:
+                handler.setStream(standard_error)
         own.close()
         os.close(kept)
         os.close(sink)

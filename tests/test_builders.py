@@ -75,7 +75,7 @@ VOLUMES = {(8, 12, 16): (8, 12, 16), (12, 8, 8): (12, 8, 8)}
 
 def _espcn(scale: int, channels: int = 1, **arguments: Any) -> Variant:
     shape = (None, None, channels)
-    sizes = {side: tuple(scale * n for n in side) for side in [(8, 12), (7, 5), (1, 1)]}
+    sizes = {side: tuple(scale * n for n in side) for side in [(8, 12), (7, 5), (5, 5)]}
     return Variant("ESPCN", {"input_shape": shape, "scale": scale, **arguments}, sizes)
 
 

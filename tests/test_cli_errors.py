@@ -77,9 +77,13 @@ def test_ctrl_c(exports: Path, tmp_path: Path) -> None:
     pipe, out = tmp_path / "slow.png", tmp_path / "out"
     os.mkfifo(pipe)
     command = ["predict", exports / "cells.float32.tflite", pipe, "--out", out]
+    # A shell that runs the tests in the background has them, and what they start, ignore Ctrl-C.
+    here = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [sys.executable, "-m", "kerasdeconv", *map(str, command)], stderr=subprocess.PIPE
+        [sys.executable, "-m", "kerasdeconv", *map(str, command)],
+        stderr=subprocess.PIPE,
     )
+    signal.signal(signal.SIGINT, here)
     writer = _when_read(pipe, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)

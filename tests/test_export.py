@@ -310,11 +310,17 @@ class TestDoors:
             target="android-cpu",
             precision="int8",
             convention=CELLS,
-            calibration=pictures((16, 24, 3), 16),
+            calibration=[np.clip(p, 50, 200) for p in pictures((16, 24, 3), 16)],
             door=door,
             tune=False,
         )
         assert report.input["dtype"] == report.outputs[0]["dtype"] == door
+        # Bytes are pixels, though the samples were neither black nor white.
+        if door == "float32":
+            assert report.input["quantization"] is None
+        else:
+            assert report.input["quantization"]["scale"] == pytest.approx(1.0, abs=1e-6)
+            assert report.input["quantization"]["zero_point"] == {"uint8": 0, "int8": -128}[door]
 
     @pytest.mark.parametrize(
         ("precision", "door"), [("int8", "uint16"), ("float32", "uint8"), ("float32", "bytes")]

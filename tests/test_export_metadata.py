@@ -90,7 +90,10 @@ def test_a_reader_never_sees_half_a_file(bare):
 
     writer = threading.Thread(target=write)
     writer.start()
-    while not done.is_set():
+    while True:  # once at least, however fast the writer is
+        finished = done.is_set()
         sizes.add(len(bare.read_bytes()))
+        if finished:
+            break
     writer.join()
     assert len(sizes) == 1

@@ -500,3 +500,16 @@ class TestRanks:
         assert layers.per_axis((1, 2), 2) == (1, 2)
         with pytest.raises(ValueError, match=r"or 3, one for each axis\. Received: \(1, 2\)$"):
             layers.per_axis((1, 2), 3)
+
+
+class TestReflectPadding:
+    @pytest.mark.parametrize("sides", [(5, 6), (4, 5, 6)])
+    def test_against_numpy(self, sides):
+        maps = np.random.default_rng(0).normal(size=(2, *sides, 3)).astype(np.float32)
+        margins = [(0, 0), *[(3, 3)] * len(sides), (0, 0)]
+        padded = layers.ReflectPadding(3)(maps).numpy()
+        np.testing.assert_array_equal(padded, np.pad(maps, margins, mode="reflect"))
+
+    def test_a_map_that_is_too_small(self):
+        with pytest.raises(ValueError, match=r"Sides must be more than 4 .* Received: \(4, 9\)"):
+            layers.ReflectPadding(4)(np.zeros((1, 4, 9, 1)))

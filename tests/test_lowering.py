@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kerasdeconv import models
 from kerasdeconv.errors import ExportError, LoweringError, TargetError
 from kerasdeconv.export.lowering import lower, lower_to_form, with_head
-from kerasdeconv.layers import UPSAMPLING_METHODS, DepthToSpace
+from kerasdeconv.layers import UPSAMPLING_METHODS, DepthToSpace, ReflectPadding
 
 # Sums of a few hundred float32 products in another order, on outputs of a few layers: some 1e-6 of
 # the largest value.
@@ -226,6 +226,31 @@ class TestRescaling:
         model = chain(L.Rescaling(0.3, offset=-0.5), L.Conv2D(4, 3, padding="same"))
         assert kinds(lowered(model)) == ["Rescaling", "Conv2D"]
 
+    @pytest.mark.parametrize("layer", [L.Conv2D(4, 3, strides=2), L.Conv2D(6, 3, groups=3)])
+    def test_an_offset_folds_where_there_is_no_padding(self, layer):
+        assert kinds(lowered(chain(L.Rescaling(0.3, offset=-0.5), layer))) == ["Conv2D"]
+
+    def test_an_offset_before_a_transposed_convolution_stays(self):
+        model = chain(L.Rescaling(0.3, offset=-0.5), L.Conv2DTranspose(4, 3, 2, padding="valid"))
+        assert kinds(lowered(model)) == ["Rescaling", "Conv2DTranspose"]
+
+    def test_behind_a_reflection_that_others_read(self):
+        image = keras.Input((5, 6, 3))
+        x = ReflectPadding(1)(L.Rescaling(0.3, offset=-0.5)(image))
+        model = keras.Model(image, [L.Conv2D(4, 3)(x), x])
+        assert "Rescaling" in kinds(lowered(random_weights(model)))
+
+    def test_behind_a_reflection(self):
+        model = chain(L.Rescaling(0.3, offset=-0.5), ReflectPadding(2), L.Conv2D(4, 3))
+        assert kinds(lowered(model)) == ["ReflectPadding", "Conv2D"]
+
+    @pytest.mark.parametrize("reflected", [False, True])
+    def test_a_factor_for_each_row_stays(self, reflected):
+        rows = np.arange(5.0).reshape(5, 1, 1).tolist()
+        between = (ReflectPadding(2),) if reflected else ()
+        model = chain(L.Rescaling(rows), *between, L.Conv2D(4, 3))
+        assert kinds(lowered(model))[0] == "Rescaling"
+
     @pytest.mark.parametrize(("kind", "shape"), CONVOLUTIONS)
     def test_factor_and_offset_fold_into_the_convolution_before(self, kind, shape):
         model = chain(kind(4, 3, padding="same"), L.Rescaling(0.3, offset=0.7), shape=shape)
@@ -245,11 +270,8 @@ class TestRescaling:
         model = chain(L.Conv2D(8, 3, activation="relu"), L.Rescaling(2.0, offset=-1.0))
         assert kinds(lowered(model)) == ["Conv2D", "Rescaling"]
 
-    @pytest.mark.parametrize("scale", [[1.0, 2.0, 3.0], [[0.5], [1.0], [2.0], [3.0], [4.0]]])
-    def test_a_factor_for_each_place_stays(self, scale):
-        if len(scale) == 5:
-            scale = [[[row[0]]] * 6 for row in scale]
-        model = chain(L.Rescaling(scale), L.Conv2D(4, 3, padding="same"))
+    def test_a_factor_for_each_channel_stays(self):
+        model = chain(L.Rescaling([1.0, 2.0, 3.0]), L.Conv2D(4, 3, padding="same"))
         assert kinds(lowered(model)) == ["Rescaling", "Conv2D"]
 
     def test_not_where_others_read_it(self):
@@ -423,8 +445,8 @@ class TestGraphs:
     @pytest.mark.parametrize("scale", [2, 3])
     def test_espcn(self, scale):
         result = lowered(random_weights(models.ESPCN((6, 7, 1), scale, activation="relu")))
-        # The offset before zero padding stays, the one after the interleave is in the bias.
-        assert kinds(result) == ["Rescaling", "Conv2D", "Conv2D", "Conv2D", "DepthToSpace"]
+        # Its offsets are in the biases: before the first convolution the borders are reflected.
+        assert kinds(result) == ["ReflectPadding", "Conv2D", "Conv2D", "Conv2D", "DepthToSpace"]
 
 
 @pytest.mark.parametrize("head", [None, "logits", "labels"])

@@ -12,6 +12,7 @@ from kerasdeconv import runtime, zoo
 from kerasdeconv.cli.naming import open_model
 from kerasdeconv.errors import ArtifactError, ExportError, UnknownModel, VerificationError, closest
 from kerasdeconv.export.artifact import PRECISIONS
+from kerasdeconv.export.function import pack_inputs
 from kerasdeconv.export.job import Subject, find_samples
 from kerasdeconv.export.lowering import with_head
 from kerasdeconv.export.sizes import accepts
@@ -118,7 +119,7 @@ def _require_doors(
 ) -> None:
     """Refuses a model whose answers have other shapes than the file's."""
     tensors = [keras.KerasTensor(shape) for shape in shapes]
-    spec = model.compute_output_spec(keras.tree.pack_sequence_as(model.input, tensors))
+    spec = model.compute_output_spec(pack_inputs(model, tensors))
     expected = [tuple(output.shape) for output in keras.tree.flatten(spec)]
     got = [door.shape for door in predictor.outputs]
     if expected != got:

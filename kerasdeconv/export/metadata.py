@@ -54,6 +54,14 @@ class _AlignedBuffer(schema.BufferT):
         return super().Pack(builder)
 
 
+def packed(model: schema.ModelT) -> bytes:
+    """Writes a TFLite model out."""
+    model.buffers = [_AlignedBuffer(data=buffer.data) for buffer in model.buffers]
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
 def _tflite(path: Path, text: str) -> bytes:
     content = read_bytes(path)
     tflite_metadata(content, path)  # refuses a damaged file
@@ -63,17 +71,14 @@ def _tflite(path: Path, text: str) -> bytes:
             "The file keeps its weights behind the flatbuffer, as those over 2 GB do: it cannot "
             f"be rewritten. Received: {str(path)!r}"
         )
-    model.buffers = [_AlignedBuffer(data=buffer.data) for buffer in model.buffers]
     model.metadata = model.metadata or []
     ours = [entry for entry in model.metadata if entry.name == KEY.encode()]
     if not ours:
         ours = [schema.MetadataT(name=KEY, buffer=len(model.buffers))]
         model.metadata += ours
-        model.buffers.append(_AlignedBuffer())
+        model.buffers.append(schema.BufferT())
     model.buffers[ours[0].buffer].data = np.frombuffer(text.encode(), np.uint8)
-    builder = flatbuffers.Builder(len(content) + len(text))
-    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    return packed(model)
 
 
 def _onnx(path: Path, text: str) -> bytes:

@@ -12,6 +12,7 @@ import numpy as np
 
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.function import output_names, to_function
+from kerasdeconv.export.pixel_output import onnx_pixels
 from kerasdeconv.quiet import quiet
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
@@ -26,6 +27,7 @@ def to_onnx(
     precision: str = "float32",
     samples: Iterable[np.ndarray] = (),
     door: str = "float32",
+    pixel_output: bool = False,
 ) -> bytes:
     """Converts a model with static shapes.
 
@@ -35,6 +37,8 @@ def to_onnx(
             pairs, per-channel weights, from which ONNX Runtime makes integer operators).
         samples: What int8 takes its ranges from, as for `to_tflite`.
         door: Type of the inputs and outputs of an int8 file.
+        pixel_output: Whether the first output is pixels in [0, 255], which an int8 file then puts
+            out clipped to that range, in steps of 1.
 
     Returns:
         The file's content.
@@ -51,7 +55,7 @@ def to_onnx(
 
         proto = convert_float_to_float16(plain, keep_io_types=True)
     elif precision == "int8":
-        proto = _quantized(plain, list(samples), door)
+        proto = _quantized(plain, list(samples), door, pixel_output)
     else:
         raise ValueError(
             f"ONNX files are made in float32, float16 or int8. Received: {precision!r}"
@@ -94,7 +98,7 @@ class _Reader:
         return next(self._feeds, None)
 
 
-def _quantized(plain: Any, samples: list[Any], door: str) -> Any:
+def _quantized(plain: Any, samples: list[Any], door: str, pixel_output: bool) -> Any:
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -121,6 +125,10 @@ def _quantized(plain: Any, samples: list[Any], door: str) -> Any:
         )
         proto = onnx.load(result)
     _move_integers(proto.graph)
+    if pixel_output:
+        last = _beyond_moves(proto.graph, proto.graph.output[0].name, forward=False)
+        (quantize,) = (n for n in proto.graph.node if last.input[0] in n.output)
+        onnx_pixels(proto, quantize)
     _settle_doors(proto, door)
     return proto
 

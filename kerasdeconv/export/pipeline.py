@@ -198,7 +198,11 @@ def _candidates(
         convert = tflite.to_tflite if form_of_file == "tflite" else onnx.to_onnx
         try:
             content = convert(
-                lowered, precision=job.precision, samples=job.samples.values, door=job.door
+                lowered,
+                precision=job.precision,
+                samples=job.samples.values,
+                door=job.door,
+                pixel_output=job.subject.convention.output == "pixels",
             )
             path.write_bytes(content)
             _require_precision(job, path)

@@ -12,6 +12,7 @@ import numpy as np
 
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.function import freeze
+from kerasdeconv.export.pixel_output import tflite_pixels
 from kerasdeconv.quiet import quiet
 
 DOORS = ("float32", "int8", "uint8")
@@ -23,6 +24,7 @@ def to_tflite(
     precision: str = "float32",
     samples: Iterable[np.ndarray] = (),
     door: str = "float32",
+    pixel_output: bool = False,
 ) -> bytes:
     """Converts a model with static shapes.
 
@@ -33,6 +35,8 @@ def to_tflite(
         samples: What the integer precisions take their ranges from: arrays of the first input's
             shape, or lists with one array an input.
         door: Type of the inputs and outputs of an int8 file.
+        pixel_output: Whether the first output is pixels in [0, 255], which an int8 file then puts
+            out clipped to that range, in steps of 1.
 
     Returns:
         The file's content.
@@ -63,9 +67,10 @@ def to_tflite(
         with quiet(), warnings.catch_warnings():
             # "Statistics for quantized inputs were expected": they come from the samples.
             warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
-            return bytes(converter.convert())
+            content = bytes(converter.convert())
     except (ConverterError, RuntimeError, ValueError) as error:
         raise _explained(error, function, model) from None
+    return tflite_pixels(content) if pixel_output and precision == "int8" else content
 
 
 def _quantize_fully(

@@ -34,6 +34,7 @@ class ReflectPadding(keras.layers.Layer):
         return (batch, *grown, channels)
 
     def call(self, inputs: Any) -> Any:
+        self.compute_output_shape(inputs.shape)  # refuses what is too small
         margins = [(self.margin, self.margin)] * (len(inputs.shape) - 2)
         return keras.ops.pad(inputs, [(0, 0), *margins, (0, 0)], mode="reflect")
 

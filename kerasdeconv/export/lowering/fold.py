@@ -97,6 +97,8 @@ def move_rescaling_behind_reflection(graph: Graph, node: Node) -> bool:
         return False
     if not isinstance(reflection.layer, ReflectPadding):
         return False
+    if np.size(node.layer.scale) != 1 or np.size(node.layer.offset) != 1:
+        return False
     if not keras.backend.is_float_dtype(node.inputs[0].dtype):
         return False
     middle = node.output

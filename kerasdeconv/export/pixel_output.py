@@ -1,0 +1,49 @@
+"""Lets an int8 file put out bytes that are pixels: scale 1, zero point 0.
+
+A network that gives pixels shoots over black and white at hard edges. Ranges taken from samples
+hold these overshoots, so that a step of the output is more than a gray level, and rounding to
+pixels afterwards rounds a second time. With the range [0, 255] the last requantization saturates
+instead, which is the clipping that a picture needs anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_TFLITE_MOVES = ("QUANTIZE", "DEQUANTIZE", "DEPTH_TO_SPACE", "RESHAPE")
+
+
+def tflite_pixels(content: bytes) -> bytes:
+    """Gives the first output of a TFLite file, back to the operator that computes it, the range."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from kerasdeconv.export.metadata import packed
+
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
+    zero_points = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}
+    index = graph.outputs[0]
+    while True:
+        tensor = graph.tensors[index]
+        if tensor.type in zero_points:
+            tensor.quantization.scale = [1.0]
+            tensor.quantization.zeroPoint = [zero_points[tensor.type]]
+        (writer,) = (o for o in graph.operators if index in o.outputs)
+        if names[model.operatorCodes[writer.opcodeIndex].builtinCode] not in _TFLITE_MOVES:
+            return packed(model)
+        index = writer.inputs[0]
+
+
+def onnx_pixels(proto: Any, quantize: Any) -> None:
+    """Gives the tensor that a QuantizeLinear node makes the range."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    for tensor in proto.graph.initializer:
+        if tensor.name == quantize.input[1]:
+            tensor.CopyFrom(numpy_helper.from_array(np.array(1.0, np.float32), tensor.name))
+        elif tensor.name == quantize.input[2]:
+            old = numpy_helper.to_array(tensor)
+            least = np.array(np.iinfo(old.dtype).min, old.dtype)
+            tensor.CopyFrom(numpy_helper.from_array(least, tensor.name))
