@@ -125,7 +125,7 @@ def exports_table(reports: list) -> rich.table.Table:
     """What was exported and how it was checked."""
     table = rich.table.Table(title="Exported and verified")
     for column in ("file", "target", "size", "max error", "PSNR", "latency, 1 thread"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for report in reports:
         check = report.verification
         table.add_row(
@@ -143,7 +143,7 @@ def pictures_table(rows: list[tuple[str, ...]]) -> rich.table.Table:
     """Which pictures were made."""
     table = rich.table.Table(title="Run on real pictures")
     for column in ("picture", "result", "time"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
     return table
