@@ -55,8 +55,6 @@ class KerasPredictor(runtime.Predictor):
         fixed = self.input_shape[1:3]
         if None not in fixed:
             return fixed[0] or height, fixed[1] or width
-        if self.convention.task == "super-resolution":
-            return height, width
         above = nearest_sizes(self.model, (height, width))[-1:]
         if not above:
             raise DataError(

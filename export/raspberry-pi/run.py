@@ -48,6 +48,7 @@ def camera(frames: int, size: tuple[int, int]) -> Iterator[tuple[str, np.ndarray
 
 
 def run(arguments: argparse.Namespace) -> None:
+    """Runs the model on every picture, writes the answers, and prints the times."""
     predictor = runtime.open(arguments.model, threads=arguments.threads)
     source = pictures(arguments.pictures)
     if arguments.camera:
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def image_size(text: str) -> tuple[int, int]:
+    """Reads width and height in pixels, such as 640x480."""
     try:
         width, height = map(int, text.lower().split("x"))
     except ValueError:
@@ -73,6 +75,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def main() -> None:
+    """Reads the command line; a mistake is one line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("model", type=Path, help="an exported .tflite file")
     parser.add_argument("pictures", type=Path, nargs="*", help="picture files or folders of them")
