@@ -19,9 +19,9 @@ from kerasdeconv.convention import Convention
 from kerasdeconv.data.segmentation import LabelledImage, labelled_images
 from kerasdeconv.data.super_resolution import degrade, high_resolution_lumas
 from kerasdeconv.errors import DataError
-from kerasdeconv.export.sizes import nearest_sizes
 from kerasdeconv.imaging import to_uint8
 from kerasdeconv.metrics import ConfusionMatrix, psnr, ssim
+from kerasdeconv.sizes import nearest_sizes
 
 
 class KerasPredictor(runtime.Predictor):

@@ -10,7 +10,7 @@ from export_models import autoencoder, unet
 
 from kerasdeconv import models
 from kerasdeconv.errors import ExportError, LoweringError
-from kerasdeconv.export.sizes import accepts, input_shapes, nearest_sizes
+from kerasdeconv.sizes import accepts, input_shapes, nearest_sizes
 
 L = keras.layers
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasdeconv import models
+from kerasdeconv import layers, models
 
 # (input channels, classes): trainable parameters at width 64, counted layer by layer.
 PARAMETERS = {
@@ -48,7 +48,7 @@ class TestThePapersNetwork:
         assert paper.count_params() == PARAMETERS[1, 2]
 
     def test_crops_deepest_first(self, paper):
-        crops = layers_of(paper, models.unet.layers.CropLike)
+        crops = layers_of(paper, layers.CropLike)
         margins = []
         for crop in crops:
             source, like = crop.input

@@ -15,9 +15,9 @@ from kerasdeconv.export.artifact import PRECISIONS
 from kerasdeconv.export.function import pack_inputs
 from kerasdeconv.export.job import Subject, find_samples
 from kerasdeconv.export.lowering import with_head
-from kerasdeconv.export.sizes import accepts
 from kerasdeconv.export.verification import Verification
 from kerasdeconv.export.verification import verify as verify_file
+from kerasdeconv.sizes import accepts
 
 _SAMPLES = 8
 

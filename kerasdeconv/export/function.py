@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from kerasdeconv.errors import ExportError
-from kerasdeconv.export.graph import free_name
+from kerasdeconv.graph import free_name
 
 
 def to_function(model: keras.Model) -> tuple[Any, list[Any]]:

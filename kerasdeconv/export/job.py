@@ -16,8 +16,8 @@ from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.errors import ExportError, TargetError, closest
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import calibration as cal
-from kerasdeconv.export.graph import read
 from kerasdeconv.export.targets import Target
+from kerasdeconv.graph import read
 
 _CALIBRATED = ("int8", "int16x8")
 _NOISE = 8  # samples of noise to verify on, where nothing else is known

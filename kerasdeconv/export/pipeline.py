@@ -28,9 +28,9 @@ from kerasdeconv.export.lowering import lower_to_form, with_head
 from kerasdeconv.export.lowering.head import HEADS
 from kerasdeconv.export.metadata import write_metadata
 from kerasdeconv.export.report import Report, versions
-from kerasdeconv.export.sizes import input_shapes
 from kerasdeconv.export.targets import Violation, check, load_target
 from kerasdeconv.export.verification import verify
+from kerasdeconv.sizes import input_shapes
 
 _VERIFIED = 8  # samples that a file is verified on
 

@@ -59,46 +59,75 @@ def conv_norm_activation(
 
 
 def plain_block(
-    x: Any, filters: int, *, padding: str, norm: str | None, activation: str, name: str
+    x: Any,
+    filters: int | tuple[int, ...],
+    *,
+    padding: str,
+    norm: str | None,
+    activation: str,
+    name: str,
 ) -> Any:
-    """Two 3 x 3 convolutions, each normalized and activated (U-Net's block)."""
-    for i in range(2):
+    """3 x 3 convolutions, each normalized and activated: two, as in U-Net, or as many as given.
+
+    Args:
+        x: A map.
+        filters: Channels of both convolutions, or of each of any number.
+        padding: "valid" or "same".
+        norm: See `normalize`.
+        activation: Keras activation.
+        name: Prefix of the layers' names.
+    """
+    for i, channels in enumerate(_pair(filters)):
         x = conv_norm_activation(
-            x, filters, padding=padding, norm=norm, activation=activation, name=f"{name}_{i}"
+            x, channels, padding=padding, norm=norm, activation=activation, name=f"{name}_{i}"
         )
     return x
 
 
 def residual_block(
-    x: Any, filters: int, *, padding: str, norm: str | None, activation: str, name: str
+    x: Any,
+    filters: int | tuple[int, ...],
+    *,
+    padding: str,
+    norm: str | None,
+    activation: str,
+    name: str,
 ) -> Any:
     """Two 3 x 3 convolutions and a shortcut, added before the last activation (He et al. 2016).
+
+    Arguments are those of `plain_block`.
 
     Raises:
         ValueError: The padding is not "same": the shortcut would not fit.
     """
     if padding != "same":
         raise ValueError(f'Residual blocks need padding="same". Received: {padding!r}')
+    first, last = _pair(filters)
     shortcut = x
-    if x.shape[-1] != filters:
+    if x.shape[-1] != last:
         shortcut = conv_norm_activation(
-            x, filters, kernel_size=1, norm=norm, activation=None, name=f"{name}_shortcut"
+            x, last, kernel_size=1, norm=norm, activation=None, name=f"{name}_shortcut"
         )
-    x = conv_norm_activation(x, filters, norm=norm, activation=activation, name=f"{name}_0")
-    x = conv_norm_activation(x, filters, norm=norm, activation=None, name=f"{name}_1")
+    x = conv_norm_activation(x, first, norm=norm, activation=activation, name=f"{name}_0")
+    x = conv_norm_activation(x, last, norm=norm, activation=None, name=f"{name}_1")
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return keras.layers.Activation(activation, name=f"{name}_act")(x)
 
 
-def attention_gate(skip: Any, gate: Any, *, name: str) -> Any:
+def _pair(filters: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (filters, filters) if isinstance(filters, int) else filters
+
+
+def attention_gate(skip: Any, gate: Any, *, strides: int | tuple[int, ...] = 2, name: str) -> Any:
     """Weighs a skip connection by what the coarser map has seen (Oktay et al. 2018).
 
     Additive attention: both maps go to half the skip's channels on the coarse grid, are added,
     and become one weight a position, which is upsampled and multiplied onto the skip.
 
     Args:
-        skip: Fine map, twice the size of the gate.
+        skip: Fine map, `strides` times the size of the gate.
         gate: Coarse map.
+        strides: How much coarser the gate is, or how much along each axis.
         name: Prefix of the layers' names.
 
     Returns:
@@ -106,10 +135,10 @@ def attention_gate(skip: Any, gate: Any, *, name: str) -> Any:
     """
     rank, channels = len(skip.shape) - 2, max(skip.shape[-1] // 2, 1)
     conv = of_rank("Conv{}D", rank)
-    theta = conv(channels, 2, strides=2, use_bias=False, name=f"{name}_theta")(skip)
+    theta = conv(channels, strides, strides=strides, use_bias=False, name=f"{name}_theta")(skip)
     phi = conv(channels, 1, name=f"{name}_phi")(gate)
     joined = keras.layers.Add(name=f"{name}_add")([theta, phi])
     joined = keras.layers.Activation("relu", name=f"{name}_act")(joined)
     weight = conv(1, 1, activation="sigmoid", name=f"{name}_psi")(joined)
-    weight = linear_upsample(weight, 2, name=f"{name}_up")
+    weight = linear_upsample(weight, strides, name=f"{name}_up")
     return keras.layers.Multiply(name=f"{name}_weigh")([skip, weight])

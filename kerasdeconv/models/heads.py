@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
 from kerasdeconv.layers import of_rank
+
+_SEARCH = 1024  # pixels up in which the nearest side that fits is looked for
 
 
 def check_input_shape(input_shape: tuple[int | None, ...], ranks: tuple[int, ...]) -> None:
@@ -21,6 +25,37 @@ def check_input_shape(input_shape: tuple[int | None, ...], ranks: tuple[int, ...
         raise ValueError(
             f"input_shape must be {expected}; sides may be None. Received: {input_shape}"
         )
+
+
+def check_sides(
+    network: str, sides: Sequence[int | None], fits: Callable[[int, int], bool]
+) -> None:
+    """Refuses sides that a network cannot take, and names the nearest that it can.
+
+    Args:
+        network: What the message calls the network: "U-Net".
+        sides: Spatial sides, any of which may be None.
+        fits: Says of a side and its axis whether the network takes it.
+
+    Raises:
+        ValueError: A side does not fit.
+    """
+    for axis, side in enumerate(sides):
+        if side is None or fits(side, axis):
+            continue
+        below = (n for n in range(side - 1, 0, -1) if fits(n, axis))
+        above = (n for n in range(max(side, 0) + 1, max(side, 0) + _SEARCH) if fits(n, axis))
+        nearest = [*itertools.islice(below, 1), *itertools.islice(above, 2)][:2]
+        raise ValueError(
+            f"This {network} does not take this side; the nearest are "
+            f"{' and '.join(map(str, nearest))}. "
+            f"Received: {side}"
+        )
+
+
+def multiple_of(step: int) -> Callable[[int, int], bool]:
+    """Makes the test whether a side is a multiple of a step, for `check_sides`."""
+    return lambda side, axis: side > 0 and side % step == 0
 
 
 def rescale_pixels(x: Any, include_rescaling: bool, name: str = "rescale") -> Any:

@@ -10,15 +10,20 @@ input by 184 pixels, and skips are cropped. `padding="same", norm="batch"` is th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
-from kerasdeconv import layers
-from kerasdeconv.errors import closest
-from kerasdeconv.models.heads import check_input_shape, classify, rescale_pixels
-
-BLOCKS = {"plain": layers.plain_block, "residual": layers.residual_block}
+from kerasdeconv.models.encoder_decoder import (
+    BLOCKS,
+    check_choices,
+    contract,
+    expand,
+    fits,
+    per_level,
+)
+from kerasdeconv.models.heads import check_input_shape, check_sides, classify, rescale_pixels
 
 
 def UNet(
@@ -33,6 +38,8 @@ def UNet(
     padding: str = "valid",
     upsample: str = "transpose",
     attention: bool = False,
+    pooling: str = "max",
+    strides: int | Sequence[int | tuple[int, ...]] = 2,
     head_activation: str | None = "probabilities",
     include_rescaling: bool = True,
     name: str = "unet",
@@ -50,6 +57,9 @@ def UNet(
         padding: "valid" as in the paper, or "same" (output as large as the input).
         upsample: How the decoder upsamples, one of `kerasdeconv.layers.UPSAMPLING_METHODS`.
         attention: Whether attention gates weigh the skip connections.
+        pooling: "max", or "conv" for convolutions with strides (targets without 3D pooling).
+        strides: Factor of each pooling: one number, or one entry a level, the finest first, each a
+            number or one number an axis, for volumes whose axes differ in resolution.
         head_activation: "probabilities", None for logits, or a Keras activation.
         include_rescaling: Whether the input is pixels in [0, 255], instead of [0, 1].
         name: Name of the model.
@@ -67,60 +77,28 @@ def UNet(
         >>> UNet((572, 572, 1)).output_shape
         (None, 388, 388, 2)
     """
-    if block not in BLOCKS:
-        raise ValueError(f"No such block. {closest(block, BLOCKS)} Received: {block!r}")
-    if padding not in ("valid", "same"):
-        raise ValueError(f"padding must be 'valid' or 'same'. Received: {padding!r}")
+    check_choices(block, padding, pooling)
     if width < 1 or depth < 1:
         raise ValueError(f"width and depth must be 1 or more. Received: {width}, {depth}")
     check_input_shape(input_shape, (2, 3))
-    _check_sides(input_shape[:-1], depth, padding)
-    rank = len(input_shape) - 1
+    factors = per_level(strides, depth, len(input_shape) - 1)
+    check_sides("U-Net", input_shape[:-1], fits(4 if padding == "valid" else 0, factors))
     options: dict[str, Any] = {"padding": padding, "norm": norm, "activation": activation}
+    widths = [width * 2**level for level in range(depth + 1)]
 
     inputs = keras.Input(input_shape, name="input")
     x = rescale_pixels(inputs, include_rescaling)
-    skips = []
-    for level in range(depth):
-        x = BLOCKS[block](x, width * 2**level, name=f"encoder_{level}", **options)
-        skips.append(x)
-        x = layers.of_rank("MaxPooling{}D", rank)(2, name=f"encoder_{level}_pool")(x)
-    x = BLOCKS[block](x, width * 2**depth, name="bottom", **options)
-    for level in reversed(range(depth)):
-        gate, skip, label = x, skips[level], f"decoder_{level}"
-        x = layers.upsample(x, width * 2**level, method=upsample, name=f"{label}_up")
-        if padding == "valid":
-            skip = layers.CropLike(name=f"{label}_crop")([skip, x])
-        if attention:
-            skip = layers.attention_gate(skip, gate, name=f"{label}_gate")
-        x = keras.layers.Concatenate(name=f"{label}_concat")([skip, x])
-        x = BLOCKS[block](x, width * 2**level, name=label, **options)
+    x, skips = contract(x, widths[:-1], strides=factors, block=block, pooling=pooling, **options)
+    x = BLOCKS[block](x, widths[-1], name="bottom", **options)
+    x = expand(
+        x,
+        skips,
+        widths[:-1],
+        strides=factors,
+        upsample=upsample,
+        attention=attention,
+        block=block,
+        **options,
+    )
     x = classify(x, classes, head_activation)
     return keras.Model(inputs, x, name=name)
-
-
-def _check_sides(sides: tuple[int | None, ...], depth: int, padding: str) -> None:
-    """Refuses sizes at which a pooling would drop a row.
-
-    Unpadded, every block takes 4 pixels, so that a bottom of b pixels comes from an input of
-    `2^depth * b + 4 * (2^depth - 1)`, and b must leave at least one pixel of output.
-    """
-    step = 2**depth
-    offset, least = (4 * (step - 1), _least_bottom(depth)) if padding == "valid" else (0, 1)
-    for side in sides:
-        if side is None or ((side - offset) % step == 0 and (side - offset) // step >= least):
-            continue
-        below = max((side - offset) // step, least)
-        nearest = sorted({step * b + offset for b in (below, below + 1)})
-        raise ValueError(
-            f"This U-Net takes sides of {step} * n + {offset}, {step * least + offset} or more; "
-            f"the nearest are {' and '.join(map(str, nearest))}. Received: {side}"
-        )
-
-
-def _least_bottom(depth: int) -> int:
-    """The smallest map under the last pooling that leaves output, in unpadded networks."""
-    needed = 1
-    for _ in range(depth):
-        needed = -(-(needed + 4) // 2)  # a decoder block takes 4 pixels of the doubled map
-    return needed + 4

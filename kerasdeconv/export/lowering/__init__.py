@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from kerasdeconv.export.graph import Graph, Node, build, read
 from kerasdeconv.export.lowering import fold, transpose
 from kerasdeconv.export.lowering.head import change_head
-from kerasdeconv.export.sizes import input_shapes
 from kerasdeconv.export.targets import Target, load_target
+from kerasdeconv.graph import Graph, Node, build, read
+from kerasdeconv.sizes import input_shapes
 
 __all__ = ["lower", "lower_to_form", "with_head"]
 

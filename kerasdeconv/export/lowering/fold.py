@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdeconv.export.graph import Graph, Node
+from kerasdeconv.graph import Graph, Node
 from kerasdeconv.layers import DepthToSpace, ReflectPadding
 
 _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from kerasdeconv.errors import ExportError, closest
-from kerasdeconv.export.graph import Graph, Node, Value
+from kerasdeconv.graph import Graph, Node, Value
 
 HEADS = ("probabilities", "logits", "labels")
 

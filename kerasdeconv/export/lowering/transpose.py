@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from kerasdeconv.export.graph import Graph, Node, Value
+from kerasdeconv.graph import Graph, Node, Value
 from kerasdeconv.layers import DepthToSpace
 from kerasdeconv.layers.polyphase import PhaseTaps, phase_kernels, phase_taps, same_crop
 

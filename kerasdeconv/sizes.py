@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kerasdeconv.errors import ExportError
-from kerasdeconv.export.graph import read
+from kerasdeconv.graph import read
 
 _SEARCH = 128  # pixels up and down in which the nearest valid size is looked for
 
