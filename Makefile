@@ -3,14 +3,18 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+JAX_VENV := .venv-jax
+JAX_STAMP := $(JAX_VENV)/.installed
 
-.PHONY: setup demo test test-slow lint format clean
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: setup demo test test-slow test-jax lint format clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python $(PIP_INSTALL) -e '.[dev]'
 	touch $@
 
 demo: setup
@@ -19,8 +23,18 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-slow: setup
+test-slow: setup test-jax
 	$(BIN)/python -m pytest -m slow
+
+# The builders need Keras alone: an environment with JAX instead of TensorFlow proves it.
+test-jax: $(JAX_STAMP)
+	KERAS_BACKEND=jax $(JAX_VENV)/bin/python -m pytest tests/jax_backend.py
+
+$(JAX_STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(JAX_VENV)
+	$(JAX_VENV)/bin/python $(PIP_INSTALL) keras jax pillow wrapt pytest
+	$(JAX_VENV)/bin/python $(PIP_INSTALL) --no-deps -e .
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -32,4 +46,4 @@ format: setup
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf build dist $(VENV)
+	rm -rf build dist $(VENV) $(JAX_VENV)
