@@ -14,6 +14,7 @@ import wrapt
 __version__ = "0.1.0"
 
 _PARTS = (
+    "analysis",
     "data",
     "errors",
     "evaluation",

@@ -29,6 +29,10 @@ class LoweringError(KerasDeconvError):
     """A model cannot be rewritten for a target."""
 
 
+class AnalysisError(KerasDeconvError):
+    """Something cannot be said of a model, because a layer in it is not known."""
+
+
 class TargetError(KerasDeconvError):
     """No such target, or the target does not take what was asked for."""
 

@@ -100,13 +100,48 @@ def read(model: keras.Model) -> Graph:
         LoweringError: The model is subclassed or was never built.
     """
     function = _function(model)
+    graph = _read_function(function)
+    for name, value in zip(function.output_names, graph.outputs, strict=True):
+        value.name = name
+    return graph
+
+
+def dissolve(node: Node, inputs: Sequence[keras.KerasTensor]) -> Graph | None:
+    """Reads the layers and operations that a layer calls when it is called.
+
+    Args:
+        node: A use of a layer.
+        inputs: Shapes and types of what it reads.
+
+    Returns:
+        A graph from these inputs, whose shapes are all known; None where the layer is not made of
+        `keras.layers` and `keras.ops`.
+    """
+    if not isinstance(node.layer, keras.layers.Layer):
+        return None
+    tensors = [
+        keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=f"input_{number}")
+        for number, tensor in enumerate(inputs)
+    ]
+    try:
+        made = keras.tree.flatten(node.call(node.layer.call, tensors))
+        function = keras.Function(tensors, made)
+    except Exception:  # whatever a foreign layer makes of tensors without values
+        return None
+    graph = _read_function(function)
+    for keras_node in itertools.chain.from_iterable(function._nodes_by_depth.values()):
+        remembered = keras_node.operation._inbound_nodes  # layers inside shall forget this call
+        remembered[:] = [other for other in remembered if other is not keras_node]
+    return graph
+
+
+def _read_function(function: Any) -> Graph:
+    """Reads what knows its nodes, inputs and outputs."""
     values: dict[int, Value] = {}
     for tensor in function.inputs:
         values[id(tensor)] = Value(tuple(tensor.shape), str(tensor.dtype), tensor.name)
     nodes = _read_nodes(function, values)
     outputs = [values[id(tensor)] for tensor in function.outputs]
-    for name, value in zip(function.output_names, outputs, strict=True):
-        value.name = name
     return Graph([values[id(tensor)] for tensor in function.inputs], outputs, nodes)
 
 
@@ -121,7 +156,7 @@ def _function(model: keras.Model) -> Any:
         return model._functional
     if not hasattr(model, "_nodes_by_depth"):
         raise LoweringError(
-            "Only functional and Sequential models can be exported; this one is subclassed. Wrap "
+            "Only functional and Sequential models can be read; this one is subclassed. Wrap "
             f"its layers with keras.Model(inputs, outputs). Received: {type(model).__name__}"
         )
     return model

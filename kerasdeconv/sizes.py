@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kerasdeconv.errors import ExportError
-from kerasdeconv.graph import read
+from kerasdeconv.graph import Graph, Value, read
 
 _SEARCH = 128  # pixels up and down in which the nearest valid size is looked for
 
@@ -21,7 +21,8 @@ def input_shapes(
 
     Args:
         model: A model whose inputs are batch x sides x channels.
-        size: The sides (height, width, and depth first for volumes), for sides that are free.
+        size: The sides (height, width, and depth first for volumes), for sides that are free. An
+            input of less sides than another (a vector, boxes) has no part in it.
         batch: Batch size.
 
     Returns:
@@ -36,10 +37,12 @@ def input_shapes(
     if batch < 1:
         raise ValueError(f"batch must be 1 or more. Received: {batch}")
     shapes: list[Any] = []
-    for tensor in read(model).inputs:
+    inputs = read(model).inputs
+    rank = max(len(tensor.shape) for tensor in inputs)
+    for tensor in inputs:
         sides = tuple(tensor.shape[1:-1])
-        if size is not None:
-            if len(size) != len(sides) or min(size) < 1:
+        if size is not None and len(tensor.shape) == rank:
+            if len(size) != len(sides) or min(size, default=1) < 1:
                 raise ValueError(
                     f"size must be {len(sides)} positive numbers, one a side. "
                     f"Received: {tuple(size)}"
@@ -48,8 +51,11 @@ def input_shapes(
                 raise ValueError(f"The model takes the size {sides} alone. Received: {tuple(size)}")
             sides = tuple(size)
         if None in sides:
+            remedy = (
+                "give size=" if len(tensor.shape) == rank else "build the model with a fixed one"
+            )
             raise ExportError(
-                f"The input {tensor.name!r} leaves its size open: give size=. "
+                f"The input {tensor.name!r} leaves its size open: {remedy}. "
                 f"Received: {tensor.shape[1:-1]}"
             )
         shapes.append((batch, *sides, tensor.shape[-1]))
@@ -67,18 +73,32 @@ def input_shapes(
 def accepts(model: keras.Model, shapes: Sequence[tuple[int, ...]]) -> bool:
     """Says whether a model's layers fit together for these input shapes."""
     graph = read(model)
-    tensors = {
-        value: keras.KerasTensor(shape, dtype=value.dtype)
-        for value, shape in zip(graph.inputs, shapes, strict=True)
-    }
     try:
-        for node in graph.nodes:
-            made = node.call(_spec_of(node.layer), [tensors[value] for value in node.inputs])
-            tensors.update(zip(node.outputs, keras.tree.flatten(made), strict=True))
+        tensors = specs(graph, shapes)
     except ValueError:
         return False
     # A side without pixels is no answer.
     return all(0 not in tensors[value].shape for value in graph.outputs)
+
+
+def specs(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> dict[Value, keras.KerasTensor]:
+    """Works out shape and type of everything that flows in a graph, without computing it.
+
+    Args:
+        graph: A model's graph.
+        shapes: Shape of each input, batch included.
+
+    Raises:
+        ValueError: The layers do not fit together for these shapes.
+    """
+    tensors = {
+        value: keras.KerasTensor(shape, dtype=value.dtype)
+        for value, shape in zip(graph.inputs, shapes, strict=True)
+    }
+    for node in graph.nodes:
+        made = node.call(_spec_of(node.layer), [tensors[value] for value in node.inputs])
+        tensors.update(zip(node.outputs, keras.tree.flatten(made), strict=True))
+    return tensors
 
 
 def _spec_of(layer: Any) -> Callable[..., Any]:
@@ -87,6 +107,8 @@ def _spec_of(layer: Any) -> Callable[..., Any]:
     def spec(*args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.layers.Concatenate):
             layer.build([tensor.shape for tensor in args[0]])  # here alone it compares the sides
+        if isinstance(layer, keras.layers.EinsumDense):  # it only knows the shape it was built for
+            return keras.ops.einsum(layer.equation, args[0], layer.kernel)
         return layer.compute_output_spec(*args, **kwargs)
 
     return spec
@@ -103,8 +125,10 @@ def nearest_sizes(model: keras.Model, sides: Sequence[int]) -> list[tuple[int, .
     def fits(candidate: Sequence[int]) -> bool:
         shapes = []
         for tensor in model.inputs:
-            free = None in tensor.shape[1:-1]
-            shapes.append((1, *(candidate if free else tensor.shape[1:-1]), tensor.shape[-1]))
+            given = tensor.shape[1:-1]
+            if len(given) < len(candidate):  # boxes: any number of them
+                given = [1 if side is None else side for side in given]
+            shapes.append((1, *(candidate if None in given else given), tensor.shape[-1]))
         return accepts(model, shapes)
 
     steps = itertools.chain.from_iterable((side, -side) for side in range(1, _SEARCH))

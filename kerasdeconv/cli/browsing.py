@@ -1,4 +1,7 @@
-"""`list`, `show` and `targets`: what there is. They need neither Keras nor TensorFlow."""
+"""`list`, `show` and `targets`: what there is.
+
+They need neither Keras nor TensorFlow, unless `show` is to analyze a network.
+"""
 
 from __future__ import annotations
 
@@ -58,20 +61,50 @@ def list_(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A zoo entry, or a .tflite or .onnx file.")],
+    name: Annotated[str, typer.Argument(help="A zoo entry, or a .keras, .tflite or .onnx file.")],
+    *,
+    analyze: Annotated[
+        bool,
+        typer.Option(
+            "--analyze",
+            help="Work out what the network costs, how far it sees, and whether its upsampling "
+            "leaves a checkerboard; a .keras file always is.",
+        ),
+    ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Analyze, and list layer by layer.")
+    ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help="Analyze at this size (DxHxW for volumes); else the card's."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Show the card of a zoo entry, or what is inside an exported file.
+    """Show the card of a zoo entry, what is inside an exported file, or what a network costs.
 
-    Example: what the network takes, what it gives, and how well it does.
+    Example: what the network takes, what it gives, and how well it does; what it costs.
 
       $ kerasdeconv show unet
       $ kerasdeconv show build/unet/unet.int8.tflite
+      $ kerasdeconv show unet --layers --size 512x512
     """
+    analyze = analyze or layers or size is not None
     if is_file(name):
+        if analyze:
+            raise ValueError(
+                "Only networks are analyzed: give the zoo entry or the .keras file that this was "
+                f"made from. Received: {name!r}"
+            )
         from kerasdeconv.cli.filecard import show_file
 
         show_file(name, json=json)
+        return
+    if analyze or name.lower().endswith(".keras"):
+        from kerasdeconv.cli.analyzing import show_analysis
+
+        show_analysis(name, size=size, layers=layers, json=json)
         return
     entry = card(name)
     if json:

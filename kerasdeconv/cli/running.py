@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,14 +32,20 @@ def predict(
     halo: Annotated[
         int | None, typer.Option(min=0, help="Pixels by which tiles overlap on each side.")
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON list of [y0, x0, y1, x1] in pixels, for a network that draws their masks."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to run with.")] = 1,
     like: Like = None,
     json: Json = False,
 ) -> None:
     """Run an exported file on pictures of any size, with neither Keras nor TensorFlow.
 
-    Segmentation is drawn over the picture. Pictures of another size than the network's are run in
-    tiles that overlap, so that they join without a seam.
+    Segmentation, also of the objects in given boxes, is drawn over the picture. Pictures of another
+    size than the network's are run in tiles that overlap, so that they join without a seam.
 
     Example: one picture, and a folder of them.
 
@@ -48,12 +55,20 @@ def predict(
     from kerasdeconv import imaging
 
     predictor = naming.open_file(file, like, threads=threads)
-    if predictor.convention.task not in ("segmentation", "super-resolution"):
+    task = predictor.convention.task
+    if task not in ("segmentation", "instance-segmentation", "super-resolution"):
         raise ArtifactError(
             "Only segmentation and super-resolution make a picture. "
-            f"Received: {file!r}, task {predictor.convention.task!r}"
+            f"Received: {file!r}, task {task!r}"
+        )
+    if (boxes is None) == (task == "instance-segmentation"):
+        raise ValueError(
+            "Networks for instances need --boxes, and no others take it. "
+            f"Received: {file!r}, task {task!r}"
         )
     pairs = _outputs(_pictures(inputs), out)
+    if boxes is not None and len(pairs) > 1:
+        raise ValueError(f"--boxes are those of one picture. Received: {len(pairs)} pictures")
     mode = "L" if predictor.convention.color == "gray" else "RGB"
     if len(pairs) > 1:
         for source, _ in pairs:  # before anything is written
@@ -62,7 +77,10 @@ def predict(
     with terminal.bar("predicting") as progress:
         for done, (source, destination) in enumerate(pairs, start=1):
             picture = imaging.read_image(source, mode)
-            result, rendered = _predict(predictor, picture, tile, halo)
+            if boxes is not None:
+                result, rendered = _predict_instances(predictor, picture, boxes, tile)
+            else:
+                result, rendered = _predict(predictor, picture, tile, halo)
             imaging.write_image(destination, rendered)
             results.append({"input": str(source), "output": str(destination), **result})
             progress(done, len(pairs))
@@ -99,6 +117,23 @@ def _predict(
         shares = (f"{share:.1%} {name}" for name, share in fields["share"].items())
         fields["how"] += ": " + ", ".join(shares)
     return fields, runtime.render(convention, picture, answer)
+
+
+def _predict_instances(
+    predictor: FilePredictor, picture: np.ndarray, boxes: Path, tile: int | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Draws the masks of the boxes of a file."""
+    from kerasdeconv import runtime
+
+    try:
+        wanted = loads(boxes.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(f"Not a readable JSON file of boxes. Received: {str(boxes)!r}") from None
+    masks = predictor.predict_instances(picture, wanted, tile=tile)
+    pixels = masks.sum(axis=(1, 2)).tolist()
+    fields = {"height": picture.shape[0], "width": picture.shape[1], "pixels": pixels}
+    fields["how"] = f"{picture.shape[0]} x {picture.shape[1]}, {len(masks)} boxes"
+    return fields, runtime.render(predictor.convention, picture, masks)
 
 
 def _pictures(inputs: list[Path]) -> list[Path]:
@@ -159,8 +194,9 @@ def evaluate(
 ) -> None:
     """Measure a model or a file on labelled data, all by the same code.
 
-    Segmentation takes a folder with images/ and masks/ (or labels/, or instances/);
-    super-resolution a folder of pictures, which are the truth and are shrunk first.
+    Segmentation takes a folder with images/ and masks/ (or labels/, or instances/), segmentation of
+    instances one with instances/, whose true boxes the network is given; super-resolution a folder
+    of pictures, which are the truth and are shrunk first.
 
     Example: how much int8 costs.
 

@@ -92,7 +92,8 @@ def figures(metrics: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             rows += figures(value, f"{prefix}{name} ")
         elif not isinstance(value, list):  # the figures of single pictures are for JSON
-            rows.append((prefix + name.replace("_", " "), f"{value:.4f}"))
+            shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+            rows.append((prefix + name.replace("_", " "), shown))
     return rows
 
 
