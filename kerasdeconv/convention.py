@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-TASKS = ("segmentation", "super-resolution", "tensor")
+TASKS = ("segmentation", "instance-segmentation", "super-resolution", "tensor")
 COLORS = ("rgb", "gray", "y")
 OUTPUTS = ("probabilities", "logits", "labels", "pixels", "tensor")
 
@@ -19,7 +19,8 @@ class Convention:
     """How to feed a network and how to read its answer.
 
     Attributes:
-        task: "segmentation", "super-resolution", or "tensor" for anything else.
+        task: "segmentation", "instance-segmentation" (a mask for each of the boxes that are the
+            second input), "super-resolution", or "tensor" for anything else.
         color: What the input channels are: "rgb", "gray", "y" (luma of BT.601, 16..235), or None
             for a plain array.
         value_range: Least and greatest input value, or None when unknown.

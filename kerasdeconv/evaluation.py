@@ -1,11 +1,13 @@
 """Evaluation: one code for Keras models and exported files, on labelled data.
 
 Segmentation is measured by intersection over union from one confusion matrix over the whole set,
-super-resolution by PSNR and SSIM on luma, with as many border pixels shaved as the scale.
+instance segmentation by the mean over all instances, given their true boxes, super-resolution by
+PSNR and SSIM on luma, with as many border pixels shaved as the scale.
 """
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +18,12 @@ import numpy as np
 
 from kerasdeconv import runtime, zoo
 from kerasdeconv.convention import Convention
+from kerasdeconv.data.instances import instance_boxes
 from kerasdeconv.data.segmentation import LabelledImage, labelled_images
-from kerasdeconv.data.super_resolution import degrade, high_resolution_lumas
+from kerasdeconv.data.super_resolution import degrade, high_resolution_images
 from kerasdeconv.errors import DataError
-from kerasdeconv.imaging import to_uint8
-from kerasdeconv.metrics import ConfusionMatrix, psnr, ssim
+from kerasdeconv.imaging import luma, to_uint8
+from kerasdeconv.metrics import ConfusionMatrix, mask_iou, psnr, ssim
 from kerasdeconv.sizes import nearest_sizes
 
 
@@ -28,7 +31,7 @@ class KerasPredictor(runtime.Predictor):
     """Asks a Keras model as the runtime asks a file.
 
     Args:
-        model: A model with one input, channels last.
+        model: A model whose first input is pictures, channels last.
         convention: How to feed it; by default what the zoo knows of it.
 
     Raises:
@@ -41,13 +44,20 @@ class KerasPredictor(runtime.Predictor):
             raise ValueError(
                 f"A model that is not from the zoo needs a convention. Received: {model.name!r}"
             )
-        super().__init__(convention, tuple(model.inputs[0].shape))
+        super().__init__(convention, *(tuple(tensor.shape) for tensor in model.inputs))
         self.model = model
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Runs the model once. See `Predictor.run`."""
-        (batch,) = inputs
-        answer = self.model.predict_on_batch(batch.astype(np.float32))
+        if len(inputs) != len(self.input_shapes):
+            names = [tensor.name for tensor in self.model.inputs]
+            raise ValueError(f"The network takes the inputs {names}. Received: {len(inputs)}")
+        arrays = [values.astype(np.float32) for values in inputs]
+        # A model with several inputs may take them in a list or by name.
+        several = len(arrays) > 1
+        answer = self.model.predict_on_batch(
+            keras.tree.pack_sequence_as(self.model.input, arrays) if several else arrays[0]
+        )
         return [np.asarray(part) for part in keras.tree.flatten(answer)]
 
     def tile_for(self, height: int, width: int) -> tuple[int, int]:
@@ -79,7 +89,8 @@ def evaluate(
     Args:
         subject: A Keras model, the name of a zoo entry, a .tflite or .onnx file, or a predictor.
         data: A folder: `images/` with `masks/`, `labels/` or `instances/` for segmentation;
-            high-resolution pictures, or a subfolder `HR/` of them, for super-resolution.
+            `images/` with `instances/` for instance segmentation; high-resolution pictures, or a
+            subfolder `HR/` of them, for super-resolution.
         recipe: A recipe whose validation part of the data is to be used alone.
         convention: For a subject that does not know its own.
         progress: Called with how many pictures are done, and how many there are.
@@ -87,8 +98,10 @@ def evaluate(
     Returns:
         `task`, `data`, `images` (how many) and `metrics`. Segmentation: `mean_iou`, `iou` by
         class, `dice` by class, `pixel_accuracy`, and `groups` with the same by kind of picture
-        where the data knows kinds. Super-resolution: `psnr_y` in dB and `ssim_y`, means over the
-        pictures, and `pictures` with the same of each.
+        where the data knows kinds. Instance segmentation: `mean_iou` over all instances, where the
+        network is given the box around each, `instances` (how many), and `groups` as before.
+        Super-resolution: `psnr_y` in dB and `ssim_y`, means over the pictures, and `pictures` with
+        the same of each.
 
     Raises:
         ArtifactError: The file cannot be read.
@@ -102,14 +115,18 @@ def evaluate(
         samples = _kept(labelled_images(data), recipe)
         figures = _segmentation(predictor, samples, progress)
         count = len(samples)
+    elif task == "instance-segmentation":
+        samples = _kept(labelled_images(data), recipe)
+        figures = _instances(predictor, samples, progress)
+        count = len(samples)
     elif task == "super-resolution":
-        lumas = high_resolution_lumas(data)
-        figures = _super_resolution(predictor, lumas, progress)
-        count = len(lumas)
+        images = high_resolution_images(data, predictor.convention.color)
+        figures = _super_resolution(predictor, images, progress)
+        count = len(images)
     else:
         raise ValueError(
-            "Only segmentation and super-resolution have measures: give a convention with that "
-            f"task. Received: task={task!r}"
+            "Only segmentation, instance segmentation and super-resolution have measures: give a "
+            f"convention with that task. Received: task={task!r}"
         )
     return {"task": task, "data": str(data), "images": count, "metrics": figures}
 
@@ -179,6 +196,29 @@ def _segmentation(
     return figures
 
 
+def _instances(
+    predictor: runtime.Predictor, samples: list[LabelledImage], progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Every true box is asked for, so that masks are measured and not a detector."""
+    groups: dict[str, list[float]] = {}
+    for done, sample in enumerate(samples, start=1):
+        image, numbers = sample.read_instances()
+        present, boxes = instance_boxes(numbers)
+        masks = predictor.predict_instances(image, boxes, tile=_tile_of(predictor, image))
+        groups.setdefault(sample.group, []).extend(
+            mask_iou(numbers == number, mask) for number, mask in zip(present, masks, strict=True)
+        )
+        progress(done, len(samples))
+    figures = _instance_figures([iou for group in groups.values() for iou in group])
+    if set(groups) - {""}:
+        figures["groups"] = {name: _instance_figures(groups[name]) for name in sorted(groups)}
+    return figures
+
+
+def _instance_figures(ious: list[float]) -> dict[str, Any]:
+    return {"mean_iou": float(np.mean(ious)) if ious else math.nan, "instances": len(ious)}
+
+
 def _figures(matrix: ConfusionMatrix, labels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "mean_iou": matrix.mean_iou,
@@ -189,44 +229,47 @@ def _figures(matrix: ConfusionMatrix, labels: tuple[str, ...]) -> dict[str, Any]
 
 
 def _answer(predictor: runtime.Predictor, image: np.ndarray) -> np.ndarray:
+    return predictor.predict_tiled(image, tile=_tile_of(predictor, image))
+
+
+def _tile_of(predictor: runtime.Predictor, image: np.ndarray) -> tuple[int, int] | None:
+    """A Keras model sees a picture whole, a file in tiles of its own size."""
     if isinstance(predictor, KerasPredictor):
-        tile = predictor.tile_for(*image.shape[:2])
-        return predictor.predict_tiled(image, tile=tile)
-    return predictor.predict_tiled(image)
+        return predictor.tile_for(*image.shape[:2])
+    return None
 
 
 def _super_resolution(
-    predictor: runtime.Predictor, lumas: list[np.ndarray], progress: Callable[[int, int], None]
+    predictor: runtime.Predictor, images: list[np.ndarray], progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Luma alone, as the field measures, also for networks that take colour."""
-    convention = predictor.convention
-    if convention.color != "y":
-        raise ValueError(f"Only luma networks are measured. Received: color={convention.color!r}")
-    scale, pictures = convention.scale, []
-    for done, luma in enumerate(lumas, start=1):
-        low, high = degrade(luma, scale)
+    """Luma alone, as the field measures, also for networks that take colour.
+
+    These get the RGB picture shrunk, and the luma of what they give counts.
+    """
+    scale, pictures = predictor.convention.scale, []
+    for done, image in enumerate(images, start=1):
+        low, high = degrade(image, scale)
         got = _enlarged(predictor, low)
         inner = slice(scale, -scale)
-        pictures.append(
-            {
-                "psnr_y": psnr(high[inner, inner], got[inner, inner]),
-                "ssim_y": ssim(high[inner, inner], got[inner, inner]),
-            }
+        # Rounded, as MATLAB's rgb2ycbcr rounds what it makes of bytes.
+        wanted, given = (
+            (to_uint8(luma(x)) if x.ndim == 3 else x)[inner, inner] for x in (high, got)
         )
-        progress(done, len(lumas))
+        pictures.append({"psnr_y": psnr(wanted, given), "ssim_y": ssim(wanted, given)})
+        progress(done, len(images))
     means = {key: float(np.mean([p[key] for p in pictures])) for key in ("psnr_y", "ssim_y")}
     return {**means, "pictures": pictures}
 
 
 def _enlarged(predictor: runtime.Predictor, low: np.ndarray) -> np.ndarray:
-    """Runs a luma network over luma, tile by tile, to 8 bits."""
+    """Runs a network over luma (height x width) or RGB, tile by tile, to 8 bits."""
     tile = (predictor.input_shape[1] or low.shape[0], predictor.input_shape[2] or low.shape[1])
     halo = min(predictor.convention.halo or max(tile), min(tile) // 4)
     answer = runtime.tiled(
         lambda part: predictor.run_batch(part[None])[0],
-        low[..., None].astype(np.float32),
+        np.atleast_3d(low).astype(np.float32),
         tile,
         halo,
         predictor.convention.scale,
     )
-    return to_uint8(answer[..., 0])
+    return to_uint8(answer.reshape(*answer.shape[:2], *low.shape[2:]))

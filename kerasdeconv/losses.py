@@ -12,16 +12,41 @@ from kerasdeconv.errors import closest
 
 
 @keras.saving.register_keras_serializable(package="kerasdeconv")
+def charbonnier(y_true: Any, y_pred: Any, epsilon: float = 0.255) -> Any:
+    """The Charbonnier loss, sqrt(d^2 + epsilon^2): an absolute error that is smooth at zero.
+
+    Lai et al., "Deep Laplacian pyramid networks" (2017), equation 2, after Charbonnier et al.
+    (1994). Their epsilon is 1e-3 for pixels in [0, 1], which is 0.255 for pixels in [0, 255].
+
+    Args:
+        y_true: Any shape.
+        y_pred: The same shape.
+        epsilon: Error below which the loss is about quadratic, in units of the pixels.
+
+    Returns:
+        The mean over the last axis, as Keras' loss functions give it.
+    """
+    y_pred = keras.ops.convert_to_tensor(y_pred)
+    error = y_pred - keras.ops.cast(y_true, y_pred.dtype)
+    return keras.ops.mean(keras.ops.sqrt(error * error + epsilon**2), axis=-1)
+
+
+# Found by name in recipes, beside those of Keras.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"charbonnier": charbonnier}
+
+
+@keras.saving.register_keras_serializable(package="kerasdeconv")
 class WeightedSum(keras.losses.Loss):
     """A weighted sum of losses on the same output: `WeightedSum({"dice": 1, "mse": 0.5})`.
 
     Args:
-        terms: Weight of each loss, by the name of Keras' loss function ("mean_squared_error").
+        terms: Weight of each loss, by the name of Keras' loss function ("mean_squared_error") or of
+            one of this module's ("charbonnier").
 
     Where pixel weights are given, each loss is multiplied by them before the mean over all pixels.
 
     Raises:
-        ValueError: There is no term, or Keras knows no such loss.
+        ValueError: There is no term, or no such loss.
     """
 
     def __init__(self, terms: dict[str, float], name: str = "weighted_sum", **kwargs: Any) -> None:
@@ -45,7 +70,9 @@ class WeightedSum(keras.losses.Loss):
 
 
 def _function(name: str) -> Callable[..., Any]:
-    """Finds a loss function of Keras; its classes take the mean before weights could count."""
+    """Finds a loss function of ours or Keras; classes take the mean before weights could count."""
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name]
     try:
         function = keras.losses.get(name)
     except ValueError:
@@ -53,5 +80,5 @@ def _function(name: str) -> Callable[..., Any]:
     if inspect.isfunction(function):
         return function
     known = [n for n, f in vars(keras.losses).items() if inspect.isfunction(f)]
-    functions = sorted(set(known) - {"deserialize", "get", "serialize"})
+    functions = sorted({*_FUNCTIONS, *known} - {"deserialize", "get", "serialize"})
     raise ValueError(f"No such loss function. {closest(name, functions)} Received: {name!r}")

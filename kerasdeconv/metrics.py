@@ -57,6 +57,17 @@ def _blur(image: np.ndarray) -> np.ndarray:
     return image
 
 
+def mask_iou(expected: np.ndarray, got: np.ndarray) -> float:
+    """Intersection over union of two masks of one object; 1 where both are empty.
+
+    Args:
+        expected: Bool, any shape.
+        got: Bool, the same shape.
+    """
+    union = np.count_nonzero(expected | got)
+    return np.count_nonzero(expected & got) / union if union else 1.0
+
+
 class ConfusionMatrix:
     """Counts of pixels by true and predicted class, over a whole set of pictures.
 

@@ -6,6 +6,7 @@ Needs Keras and NumPy alone, so that the same variants run on every backend.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from typing import Any
 
@@ -28,6 +29,8 @@ class Variant:
         sizes: Input sides to output sides, all of them valid; a list of sides where there are
             several outputs. A latent code has no sides.
         pixels: Whether it learns pixels (by mean squared error) instead of classes.
+        features: Whether it gives features, which are in half precision under mixed precision, and
+            learned like pixels.
         boxes: How many boxes it takes as its second input.
         refused: Formats that it cannot be exported to in float32, and what the error says.
         exported: Whether the suite exports it: one variant of each builder and each part that
@@ -38,6 +41,7 @@ class Variant:
     arguments: dict[str, Any]
     sizes: dict[Sides, Sides | list[Sides]]
     pixels: bool = False
+    features: bool = False
     boxes: int = 0
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     exported: bool = False
@@ -52,7 +56,9 @@ class Variant:
 
     @property
     def white(self) -> float:
-        return 255.0 if self.arguments.get("include_rescaling", True) else 1.0
+        known = inspect.signature(getattr(models, self.builder)).parameters
+        rescales = "include_rescaling" in known and self.arguments.get("include_rescaling", True)
+        return 255.0 if rescales else 1.0
 
     @property
     def logits(self) -> bool:
@@ -69,8 +75,10 @@ class Variant:
         pictures = rng.uniform(0, self.white, (count, *sides, self.channels)).astype(np.float32)
         if not self.boxes:
             return pictures
-        corners = rng.uniform(0, 0.5, (count, self.boxes, 2))
-        boxes = np.concatenate([corners, corners + rng.uniform(0.2, 0.5, corners.shape)], axis=-1)
+        # From small to nearly the whole picture, so that every level of a pyramid has its boxes.
+        extents = np.geomspace(0.05, 0.95, self.boxes)[:, None]
+        corners = rng.uniform(0, 1 - extents, (count, self.boxes, 2))
+        boxes = np.concatenate([corners, corners + extents], axis=-1)
         return [pictures, (boxes * [*sides, *sides]).astype(np.float32)]
 
     def outputs(self, sides: Sides) -> list[Sides]:
@@ -84,7 +92,7 @@ class Variant:
         targets, losses = [], []
         for sides, output in zip(self.outputs(next(iter(self.sizes))), model.outputs, strict=True):
             shape = (count, *sides, output.shape[-1])
-            if self.pixels:
+            if self.pixels or self.features:
                 targets.append(rng.uniform(0, self.white, shape).astype(np.float32))
                 losses.append(keras.losses.MeanSquaredError())
             elif shape[-1] == 1 or self.boxes:

@@ -311,15 +311,46 @@ class TestSuperResolutionPatches:
             with pytest.raises(ValueError, match=rf"half a patch of 16\. Received: {border}$"):
                 self.patches(border=border)
 
-    def test_lumas_of_a_folder(self, tmp_path):
+    def test_colour(self):
+        picture = skimage.data.astronaut()[:150, :170]
+        patches = data.SuperResolutionPatches([picture], scale=3, patch=16, batch_size=6)
+        low, high, weights = patches[0]
+        assert (low.shape, high.shape) == ((6, 16, 16, 3), (6, 48, 48, 3))
+        assert weights.shape == (6, 48, 48)
+        for small, large in zip(low, high, strict=True):
+            inner = (slice(2, -2), slice(2, -2))
+            expected = imaging.resize_bicubic(large, 1 / 3).clip(0, 255)
+            assert np.abs(small[inner] - expected[inner]).max() < 0.51
+
+    @pytest.mark.parametrize("augment", [True, False])
+    def test_a_target_for_each_level(self, augment):
+        """Each is the finest one, shrunk, and of the same place."""
+        patches = self.patches(scale=4, levels=(4, 2), augment=augment)
+        low, targets, weights = patches[0]
+        sides = [(6, 64, 64), (6, 32, 32)]
+        assert [x.shape[:3] for x in targets] == [x.shape for x in weights] == sides
+        assert weights[1][0, 8:-8, 8:-8].all() and weights[1].sum() == 6 * 16 * 16
+        for fine, coarse in zip(*targets, strict=True):
+            expected = imaging.resize_bicubic(fine[..., 0], 1 / 2)
+            inner = (slice(2, -2), slice(2, -2))
+            assert np.abs(coarse[..., 0][inner] - expected[inner]).max() < 0.51
+        same = self.patches(scale=4, augment=augment)[0]  # another level draws no other place
+        np.testing.assert_array_equal(low, same[0])
+        np.testing.assert_array_equal(targets[0], same[1])
+
+    def test_images_of_a_folder(self, tmp_path):
         picture = skimage.data.coffee()[:20, :30]
         for folder in (tmp_path, tmp_path / "HR"):
             imaging.write_image(folder / "a.png", picture)
-            (luma,) = data.high_resolution_lumas(tmp_path)
+            (luma,) = data.high_resolution_images(tmp_path)
             np.testing.assert_array_equal(luma, imaging.to_uint8(imaging.luma(picture)))
+            (color,) = data.high_resolution_images(tmp_path, "rgb")
+            np.testing.assert_array_equal(color, picture)
+        with pytest.raises(ValueError, match=r"on luma or RGB\. Received: color='gray'$"):
+            data.high_resolution_images(tmp_path, "gray")
         (tmp_path / "HR" / "b.png").write_bytes(b"nonsense")
         with pytest.raises(DataError, match=r"Not a readable image.*b\.png'$"):
-            data.high_resolution_lumas(tmp_path)
+            data.high_resolution_images(tmp_path)
 
 
 class TestSynthetic:

@@ -230,11 +230,48 @@ class TestSuperResolution:
         ]
         assert results[0] == results[1]
 
-    def test_colour_is_not_measured(self, scenes):
-        convention = Convention(task="super-resolution", color="rgb", output="pixels", scale=2)
-        model = models.ESPCN((None, None, 3), 2)
-        with pytest.raises(ValueError, match=r"Only luma networks are measured\. Received: color"):
-            evaluate(model, scenes, convention=convention)
+    def test_a_network_on_colour_is_measured_on_its_luma(self, scenes):
+        convention = dataclasses.replace(LUMA, color="rgb")
+        model = random_weights(models.ESPCN((None, None, 3), 2, activation="relu"))
+        figures = evaluate(model, scenes, convention=convention)["metrics"]
+        for path, measured in zip(sorted(scenes.iterdir()), figures["pictures"], strict=True):
+            high = np.asarray(PIL.Image.open(path))[:50, :62]
+            low = to_uint8(resize_bicubic(high, 0.5))
+            got = to_uint8(model(low[None].astype(np.float32)).numpy()[0])
+            inner = (slice(2, -2), slice(2, -2))
+            pair = [to_uint8(luma(x))[inner] for x in (high, got)]
+            assert measured["psnr_y"] == pytest.approx(psnr(*pair))
+            assert measured["ssim_y"] == pytest.approx(ssim(*pair))
+
+    def test_nearest_neighbours(self, scenes):
+        """An untrained MobileSR without residuals: a figure that NumPy gives."""
+        model = zoo.load("mobile_sr_x2", weights=None)
+        layer = model.get_layer("residual")
+        layer.set_weights([0 * w for w in layer.get_weights()])
+        figures = evaluate(model, scenes)["metrics"]
+        expected = []
+        for path in sorted(scenes.iterdir()):
+            high = np.asarray(PIL.Image.open(path))[:50, :62]
+            got = to_uint8(resize_bicubic(high, 0.5)).repeat(2, 0).repeat(2, 1)
+            expected.append(psnr(*(to_uint8(luma(x))[2:-2, 2:-2] for x in (high, got))))
+        assert figures["psnr_y"] == pytest.approx(np.mean(expected))
+
+    def test_a_pyramid_is_measured_on_its_finest_picture(self, scenes):
+        options = {"width": 4, "depth": 1}
+        pyramid = random_weights(models.LapSRN(scale=4, **options))
+        finest = models.LapSRN(scale=4, progressive=False, **options)
+        finest.set_weights(pyramid.get_weights())
+        convention = dataclasses.replace(LUMA, scale=4)
+        results = [
+            evaluate(model, scenes, convention=convention)["metrics"]["psnr_y"]
+            for model in (pyramid, finest)
+        ]
+        assert results[0] == pytest.approx(results[1])
+
+    def test_gray_is_not_measured(self, scenes):
+        convention = dataclasses.replace(LUMA, color="gray")
+        with pytest.raises(ValueError, match=r"measured on luma or RGB\. Received: color='gray'"):
+            evaluate(enlarger(), scenes, convention=convention)
 
 
 class TestSubjects:

@@ -150,6 +150,21 @@ class TestTraining:
         for name, values in weights_of(broken).items():
             np.testing.assert_array_equal(values, before[name])
 
+    @pytest.mark.parametrize(
+        ("entry", "outputs", "channels"), [("mobile_sr_x2", 1, 3), ("lapsrn_x4", 2, 1)]
+    )
+    def test_super_resolution_of_other_entries(self, pictures, tmp_path, entry, outputs, channels):
+        """Colour as the card says, and a target for each output."""
+        text = TEXTURES.replace("espcn_x2", entry).replace("mean_squared_error", "charbonnier")
+        text = text.replace("patch = 12", "patch = 8").replace("shrinks = [1.0, 0.8]", "")
+        text = text.replace("epochs = 4", "epochs = 2").replace("border = 3", "border = 1")
+        text = text.replace("2e-3", "1e-3")
+        model = train.run(recipe_of(tmp_path, text), data=pictures, out=tmp_path / "out")
+        assert (len(model.outputs), model.input_shape[-1]) == (outputs, channels)
+        first, last = log_of(tmp_path / "out")
+        assert last["val_loss"] < first["val_loss"]
+        zoo.load(entry, weights=tmp_path / "out" / "weights.npz")
+
     def test_a_checkpoint_that_was_cut_off(self, pictures, tmp_path):
         """The one before is taken."""
         recipe = recipe_of(tmp_path, TEXTURES.replace("epochs = 4", "epochs = 2"))

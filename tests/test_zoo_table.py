@@ -18,9 +18,11 @@ def test_the_readme_agrees_with_the_cards() -> None:
 
 
 def test_every_entry_has_a_row() -> None:
-    rows = table.markdown_table().splitlines()[2:]
-    assert [row.split("`")[1] for row in rows] == zoo.list_models()
-    assert len({row.count("|") for row in rows}) == 1
+    trained, untrained = table.markdown_tables().split("To be trained")
+    for part, pretrained in ((trained, True), (untrained, False)):
+        rows = [line for line in part.splitlines() if line.startswith("| `")]
+        assert [row.split("`")[1] for row in rows] == zoo.list_models(pretrained=pretrained)
+        assert len({row.count("|") for row in rows}) == 1
 
 
 def test_update_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,7 +31,7 @@ def test_update_in_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     for _ in range(2):  # the second time changes nothing
         assert table.main([str(page)]) == 0
         assert page.read_text() == (
-            f"before\n{table.BEGIN}\n{table.markdown_table()}\n{table.END}\nafter\n"
+            f"before\n{table.BEGIN}\n{table.markdown_tables()}\n{table.END}\nafter\n"
         )
     page.write_text("no markers\n")
     assert table.main([str(page)]) == 2

@@ -45,7 +45,14 @@ PROTOCOLS: dict[str, Any] = {
         "title": "DSB 2018 validation split",
         "figures": {"mean_iou": ("mean IoU", 4)},
     },
+    "instance-segmentation": {
+        "folder": "dsb2018_nuclei",
+        "title": "DSB 2018 validation split, true boxes given",
+        "figures": {"mean_iou": ("mean IoU over instances", 4)},
+    },
 }
+# Tasks whose data have a validation part of their own.
+SPLIT = ("segmentation", "instance-segmentation")
 
 
 def main() -> None:
@@ -82,7 +89,7 @@ def main() -> None:
 def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any]:
     """Measures the Keras model and every export, int8 with both kinds of calibration."""
     folder = data / PROTOCOLS[card.task]["folder"]
-    kept = HERE / card.name / "recipe.toml" if card.task == "segmentation" else None
+    kept = HERE / card.name / "recipe.toml" if card.task in SPLIT else None
 
     def figures(subject: Any) -> dict[str, Any]:
         return evaluate(subject, folder, recipe=kept)["metrics"]
@@ -97,6 +104,8 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
     real = [real[i] for i in order]
     with tempfile.TemporaryDirectory() as out:
         for target, precision in EXPORTS:
+            if card.task == "instance-segmentation" and precision == "int8":
+                continue  # boxes are coordinates: their arithmetic has no integers of 8 bits
             for calibration in ("synthetic", "training pictures")[: 1 + (precision == "int8")]:
                 samples = real if calibration == "training pictures" else None
                 report = export(model, out, target=target, precision=precision, calibration=samples)
@@ -116,7 +125,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
 def training_pictures(card: Card, recipe: Recipe, data: Path) -> list[np.ndarray]:
     """Pictures of the training part of the data."""
     folders = [data / name for name in recipe.data.folders]
-    if card.task == "segmentation":
+    if card.task in SPLIT:
         samples = [sample for folder in folders for sample in labelled_images(folder)]
         return [sample.read()[0] for sample in split_samples(recipe.data, samples)[0]]
     return [read_image(path) for folder in folders for path in list_images(folder / "HR")]
@@ -126,7 +135,7 @@ def metrics(card: Card, result: dict[str, Any]) -> list[Metric]:
     """The figures that the card shows, the headline first."""
     protocol, found = PROTOCOLS[card.task], []
     folder = f"--data DATA/{protocol['folder']}"
-    recipe = f" --recipe zoo/{card.name}/recipe.toml" if card.task == "segmentation" else ""
+    recipe = f" --recipe zoo/{card.name}/recipe.toml" if card.task in SPLIT else ""
     for key, (title, digits) in protocol["figures"].items():
         for row in result["rows"]:
             real = row["calibration"] == "training pictures"
@@ -145,7 +154,7 @@ def metrics(card: Card, result: dict[str, Any]) -> list[Metric]:
     for group, figures in result["rows"][0]["metrics"].get("groups", {}).items():
         found.append(
             Metric(
-                metric="mean IoU",
+                metric=protocol["figures"]["mean_iou"][0],
                 value=round(figures["mean_iou"], 4),
                 precision="float32",
                 format="keras",

@@ -4,12 +4,15 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "LabelledImages": "segmentation",
+    "InstancePatches": "instances",
+    "LabelledImage": "segmentation",
     "SegmentationPatches": "segmentation",
+    "box_target": "instances",
+    "instance_boxes": "instances",
     "labelled_images": "segmentation",
     "SuperResolutionPatches": "super_resolution",
     "degrade": "super_resolution",
-    "high_resolution_lumas": "super_resolution",
+    "high_resolution_images": "super_resolution",
     "split": "splits",
     "synthetic_samples": "synthetic",
 }

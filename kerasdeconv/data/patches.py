@@ -32,14 +32,17 @@ class RandomPatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         # Without augmentation (validation) every epoch is the same.
         rng = np.random.default_rng([self.seed, self.epoch if self.augment else 0, index])
         samples = [self.sample(rng) for _ in range(self.batch_size)]
-        return tuple(np.stack(part) for part in zip(*samples, strict=True))
+        return keras.tree.map_structure(lambda *parts: np.stack(parts), *samples)
 
-    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Makes one sample: input, target, and pixel weights where there are any."""
+    def sample(self, rng: np.random.Generator) -> tuple[Any, ...]:
+        """Makes one sample: input, target, and pixel weights where there are any.
+
+        For a network with several outputs, targets and weights are tuples.
+        """
         raise NotImplementedError
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -39,6 +40,24 @@ class LabelledImage:
         Raises:
             DataError: A file cannot be read, or the two differ in size.
         """
+        image, mask = self._read()
+        if self.mask.parent.name == "instances" or set(np.unique(mask)) <= {0, 255}:
+            mask = mask > 0
+        return image, mask.astype(np.uint8)
+
+    def read_instances(self) -> tuple[np.ndarray, np.ndarray]:
+        """Reads the picture (uint8, H x W x 3) and its instance numbers (int32, H x W).
+
+        Raises:
+            DataError: A file cannot be read, the two differ in size, or the labels are no
+                instances.
+        """
+        if self.mask.parent.name != "instances":
+            raise DataError(f"Instance numbers are in a folder instances. Received: {self.mask}")
+        image, mask = self._read()
+        return image, mask.astype(np.int32)
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray]:
         image = read_image(self.image)
         try:
             with PIL.Image.open(self.mask) as file:
@@ -50,9 +69,7 @@ class LabelledImage:
                 f"A mask must be one channel of its image's size {image.shape[:2]}, "
                 f"this one is {mask.shape}. Received: {self.mask}"
             )
-        if self.mask.parent.name == "instances" or set(np.unique(mask)) <= {0, 255}:
-            mask = mask > 0
-        return image, mask.astype(np.uint8)
+        return image, mask
 
 
 def labelled_images(folder: str | Path) -> list[LabelledImage]:
@@ -123,13 +140,17 @@ class SegmentationPatches(RandomPatches):
         super().__init__(batch_size=batch_size, steps=steps, seed=seed, augment=augment)
         self.patch, self.zoom = patch, zoom
         self._images = [
-            tuple(PIL.Image.fromarray(part) for part in sample.read()) for sample in samples
+            tuple(PIL.Image.fromarray(part) for part in self.read(sample)) for sample in samples
         ]
         # Groups are drawn equally often, however many pictures each has.
         names = sorted({sample.group for sample in samples})
         self._groups = [[i for i, s in enumerate(samples) if s.group == g] for g in names]
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+    def read(self, sample: LabelledImage) -> tuple[np.ndarray, np.ndarray]:
+        """Reads a picture and its labels."""
+        return sample.read()
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self.augment:
             return super().__getitem__(index)
         chosen = range(index * self.batch_size, (index + 1) * self.batch_size)

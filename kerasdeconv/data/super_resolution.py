@@ -1,9 +1,10 @@
-"""Super-resolution training data: luma patches with their degraded twins."""
+"""Super-resolution training data: patches of luma or RGB with their degraded twins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,16 +13,29 @@ from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import list_images, luma, read_image, resize_bicubic, to_uint8
 
 
-def high_resolution_lumas(folder: str | Path) -> list[np.ndarray]:
-    """Reads the pictures of a folder, or of its subfolder `HR`, as 8-bit luma (BT.601).
+def high_resolution_images(folder: str | Path, color: str | None = "y") -> list[np.ndarray]:
+    """Reads the pictures of a folder, or of its subfolder `HR`.
+
+    Args:
+        folder: A folder of pictures.
+        color: As in a convention: "y" for luma (BT.601), height x width, or "rgb".
+
+    Returns:
+        uint8 arrays.
 
     Raises:
         DataError: There is no such folder, no picture in it, or one that cannot be read.
+        ValueError: Another colour.
     """
+    if color not in ("y", "rgb"):
+        raise ValueError(
+            f"Super-resolution is trained and measured on luma or RGB. Received: color={color!r}"
+        )
     folder = Path(folder)
     inner = folder / "HR"
     paths = list_images(inner if inner.is_dir() else folder)
-    return [to_uint8(luma(read_image(path))) for path in paths]
+    images = (read_image(path) for path in paths)
+    return [to_uint8(luma(image)) if color == "y" else image for image in images]
 
 
 def degrade(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,15 +57,17 @@ def degrade(image: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class SuperResolutionPatches(RandomPatches):
-    """Random pairs of low- and high-resolution luma patches, with pixel weights.
+    """Random pairs of low- and high-resolution patches, with pixel weights.
 
-    Batches are `(low, high, weights)`: N x p x p x 1 and N x sp x sp x 1, float32 in [0, 255], and
+    Batches are `(low, high, weights)`: N x p x p x C and N x sp x sp x C, float32 in [0, 255], and
     N x sp x sp with 0 on the border, where a network with zero padding cannot know better, and 1
-    elsewhere.
+    elsewhere. For networks with an output a level, `high` and `weights` are tuples of one a level.
 
     Args:
-        lumas: High-resolution pictures, height x width, uint8.
+        images: High-resolution pictures, height x width (luma) or height x width x 3, uint8.
         scale: Upsampling factor s.
+        levels: Upsampling factors of the outputs, s first, where there are several. The coarser
+            targets are the high-resolution picture, shrunk as the low-resolution one is.
         patch: Side p of a low-resolution patch.
         border: Low-resolution pixels along the border of a patch that don't count in the loss.
         shrinks: The pictures are used in these sizes too (1.0 is the original).
@@ -67,9 +83,10 @@ class SuperResolutionPatches(RandomPatches):
 
     def __init__(
         self,
-        lumas: Sequence[np.ndarray],
+        images: Sequence[np.ndarray],
         *,
         scale: int,
+        levels: Sequence[int] = (),
         patch: int = 32,
         border: int = 4,
         shrinks: Sequence[float] = (1.0,),
@@ -86,27 +103,42 @@ class SuperResolutionPatches(RandomPatches):
                 f"Received: {border}"
             )
         pairs = []
-        for image in lumas:
+        for image in images:
             for shrink in shrinks:
                 size = image if shrink == 1.0 else to_uint8(resize_bicubic(image, shrink))
                 pairs.append(degrade(size, scale))
-        self.pairs = [pair for pair in pairs if min(pair[0].shape) >= patch]
+        self.pairs = [pair for pair in pairs if min(pair[0].shape[:2]) >= patch]
         if not self.pairs:
             raise DataError(
-                f"No image is {patch * scale} pixels wide and high. Received: {len(lumas)}"
+                f"No image is {patch * scale} pixels wide and high. Received: {len(images)}"
             )
+        self.levels = tuple(levels) or (scale,)
+        self._targets = [[self._shrunk(high, n) for n in self.levels] for _, high in self.pairs]
         areas = np.array([low.size for low, _ in self.pairs], dtype=float)
         self._chances = areas / areas.sum()
-        self._weights = np.zeros((patch * scale,) * 2, np.float32)
-        inner = slice(border * scale, (patch - border) * scale)
-        self._weights[inner, inner] = 1.0
+        self._weights = tuple(np.zeros((patch * n,) * 2, np.float32) for n in self.levels)
+        for weights, level in zip(self._weights, self.levels, strict=True):
+            inner = slice(border * level, (patch - border) * level)
+            weights[inner, inner] = 1.0
 
-    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Cuts one pair of patches; large pictures are chosen more often."""
-        low, high = self.pairs[rng.choice(len(self.pairs), p=self._chances)]
-        p, s = self.patch, self.scale
-        y, x = (rng.integers(side - p + 1) for side in low.shape)
-        low, high = low[y : y + p, x : x + p], high[y * s : (y + p) * s, x * s : (x + p) * s]
+    def _shrunk(self, high: np.ndarray, level: int) -> np.ndarray:
+        """The high-resolution picture at `level` times the low-resolution one's size."""
+        if level == self.scale:
+            return high
+        return to_uint8(resize_bicubic(high, level / self.scale))
+
+    def sample(self, rng: np.random.Generator) -> tuple[Any, ...]:
+        """Cuts patches from one place of a picture; large pictures are chosen more often."""
+        chosen = rng.choice(len(self.pairs), p=self._chances)
+        low, p = self.pairs[chosen][0], self.patch
+        y, x = (rng.integers(side - p + 1) for side in low.shape[:2])
+        patches = [
+            image[y * n : (y + p) * n, x * n : (x + p) * n]
+            for n, image in zip((1, *self.levels), (low, *self._targets[chosen]), strict=True)
+        ]
         if self.augment:
-            low, high = dihedral(rng, low, high)
-        return low[..., None].astype("float32"), high[..., None].astype("float32"), self._weights
+            patches = dihedral(rng, *patches)
+        small, *targets = (np.atleast_3d(patch).astype("float32") for patch in patches)
+        if len(targets) == 1:
+            return small, targets[0], self._weights[0]
+        return small, tuple(targets), self._weights  # not lists, which TensorFlow refuses here

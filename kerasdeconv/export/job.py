@@ -12,7 +12,8 @@ import numpy as np
 
 from kerasdeconv import zoo
 from kerasdeconv.convention import Convention
-from kerasdeconv.data.synthetic import synthetic_samples
+from kerasdeconv.data.instances import instance_boxes
+from kerasdeconv.data.synthetic import synthetic_pairs
 from kerasdeconv.errors import ExportError, TargetError, closest
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import calibration as cal
@@ -156,8 +157,10 @@ def find_samples(
         source = str(calibration) if isinstance(calibration, str | Path) else "given samples"
     elif card is not None and card.calibration is not None:
         kind, count = card.calibration.samples, card.calibration.count
-        pictures = synthetic_samples(kind, count, (single[0][1], single[0][2]))
-        values = list(cal.from_pictures(pictures, single[0], convention))
+        pairs = synthetic_pairs(kind, count, (single[0][1], single[0][2]))
+        values = list(cal.from_pictures([picture for picture, _ in pairs], single[0], convention))
+        if convention.task == "instance-segmentation":
+            values = [[v, _boxes_of(p[1], single[1])] for v, p in zip(values, pairs, strict=True)]
         source = f"synthetic {kind}"
     elif precision in _CALIBRATED:
         raise ExportError(
@@ -180,7 +183,17 @@ def _noise(shapes: list[tuple[int, ...]], convention: Convention) -> list[Any]:
         [rng.uniform(low, high, shape).astype(np.float32) for shape in shapes]
         for _ in range(_NOISE)
     ]
+    if convention.task == "instance-segmentation":
+        for _, boxes in drawn:
+            ends = rng.uniform(0, shapes[0][1:3], (2, *boxes.shape[:2], 2))
+            boxes[:] = np.concatenate([ends.min(axis=0), ends.max(axis=0)], axis=-1)
     return [sample[0] if len(shapes) == 1 else sample for sample in drawn]
+
+
+def _boxes_of(numbers: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """As many boxes around instances as a network takes, over and over where there are less."""
+    _, boxes = instance_boxes(numbers)
+    return np.resize(boxes, shape)
 
 
 def _repeat(sample: Any, batch: int) -> Any:

@@ -17,7 +17,7 @@ from kerasdeconv.quiet import quiet
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
 OPSET = 18
-_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "DepthToSpace")
+_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "DepthToSpace", "Slice")
 DOORS = ("float32", "int8", "uint8")
 
 
@@ -127,17 +127,16 @@ def _quantized(plain: Any, samples: list[Any], door: str, pixel_output: bool) ->
     _move_integers(proto.graph)
     if pixel_output:
         last = _beyond_moves(proto.graph, proto.graph.output[0].name, forward=False)
-        (quantize,) = (n for n in proto.graph.node if last.input[0] in n.output)
-        onnx_pixels(proto, quantize)
+        onnx_pixels(proto, _beyond_moves(proto.graph, last.input[0], forward=False))
     _settle_doors(proto, door)
     return proto
 
 
 def _move_integers(graph: Any) -> None:
-    """Takes the float detour out where values are only moved about.
+    """Takes the float detour out where values are only moved about; they keep their scale.
 
     ONNX Runtime itself drops the dequantization before, and the quantization after, some of these
-    operators and not others.
+    operators and not others, and none where a part of a map was given a scale of its own.
     """
     for node in [n for n in graph.node if _only_moves(n)]:
         before = [n for n in graph.node if node.input[0] in n.output]
@@ -145,12 +144,15 @@ def _move_integers(graph: Any) -> None:
         kinds = [n.op_type for n in (*before, *after)]
         if kinds != ["DequantizeLinear", "QuantizeLinear"]:
             continue
-        if before[0].input[1:] != after[0].input[1:]:
-            continue  # another scale
-        readers = sum(node.input[0] in n.input for n in graph.node)
+        readers = [n for n in graph.node if after[0].output[0] in n.input]
+        if any(n.op_type != "DequantizeLinear" for n in readers):
+            continue
+        for reader in readers:
+            reader.input[1:] = before[0].input[1:]
+        others = sum(node.input[0] in n.input for n in graph.node) - 1
         node.input[0], node.output[0] = before[0].input[0], after[0].output[0]
         graph.node.remove(after[0])
-        if readers == 1:
+        if not others:
             graph.node.remove(before[0])
 
 
@@ -206,6 +208,22 @@ def _beyond_moves(graph: Any, name: str, *, forward: bool) -> Any:
         name = (nodes[0].output if forward else nodes[0].input)[0]
 
 
+def _of_kind(graph: Any, name: str, kind: str, *, forward: bool) -> Any:
+    """A node of a kind from a door inwards behind nothing but moves, along any way; None if none.
+
+    All ways give the same scale: moves keep it.
+    """
+    for node in graph.node:
+        if name in (node.input if forward else node.output):
+            if node.op_type == kind:
+                return node
+            if _only_moves(node):
+                inner = (node.output if forward else node.input)[0]
+                if (found := _of_kind(graph, inner, kind, forward=forward)) is not None:
+                    return found
+    return None
+
+
 def _only_moves(node: Any) -> bool:
     """Whether a node only moves values about; padding by reflection takes them from inside."""
     reflects = any(a.name == "mode" and a.s == b"reflect" for a in node.attribute)
@@ -234,12 +252,12 @@ def door_quantization(path: Path) -> dict[str, dict[str, Any]]:
         (graph.output, False, "QuantizeLinear"),
     ):
         for value in values:
-            node = _beyond_moves(graph, value.name, forward=forward)
+            node = _of_kind(graph, value.name, kind, forward=forward)
             integer = value.type.tensor_type.elem_type in (
                 onnx.TensorProto.UINT8,
                 onnx.TensorProto.INT8,
             )
-            if integer and node is not None and node.op_type == kind:
+            if integer and node is not None:
                 scale, zero = (
                     numpy_helper.to_array(constants[name]).item() for name in node.input[1:3]
                 )

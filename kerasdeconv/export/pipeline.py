@@ -27,6 +27,7 @@ from kerasdeconv.export.job import (
 from kerasdeconv.export.lowering import lower_to_form, with_head
 from kerasdeconv.export.lowering.head import HEADS
 from kerasdeconv.export.metadata import write_metadata
+from kerasdeconv.export.pixel_output import without_clip
 from kerasdeconv.export.report import Report, versions
 from kerasdeconv.export.targets import Violation, check, load_target
 from kerasdeconv.export.verification import verify
@@ -189,9 +190,13 @@ def _candidates(
     made: list[_Candidate] = []
     refusal: ExportError | TargetError | None = None
     model, form_of_file = job.subject.model, job.target.format
+    pixel_output = job.subject.convention.output == "pixels"
     for form in forms:
         progress(f"lowering and converting ({form})")
         lowered, rewrites = lower_to_form(model, job.shapes, form=form, head=job.head)
+        if pixel_output and job.precision == "int8":
+            lowered, dropped = without_clip(lowered)
+            rewrites = [*rewrites, *dropped]
         if any(rewrites == other.rewrites for other in made):
             continue  # the model has nothing that this form changes
         path = folder / f"{form}.{form_of_file}"
@@ -202,7 +207,7 @@ def _candidates(
                 precision=job.precision,
                 samples=job.samples.values,
                 door=job.door,
-                pixel_output=job.subject.convention.output == "pixels",
+                pixel_output=pixel_output,
             )
             path.write_bytes(content)
             _require_precision(job, path)

@@ -10,7 +10,33 @@ from __future__ import annotations
 
 from typing import Any
 
-_TFLITE_MOVES = ("QUANTIZE", "DEQUANTIZE", "DEPTH_TO_SPACE", "RESHAPE")
+import keras
+
+from kerasdeconv.graph import build, read
+
+_TFLITE_MOVES = ("QUANTIZE", "DEQUANTIZE", "DEPTH_TO_SPACE", "RESHAPE", "STRIDED_SLICE", "SLICE")
+
+
+def without_clip(model: keras.Model) -> tuple[keras.Model, list[str]]:
+    """Takes a final clip to [0, 255] off a model: the first output of an int8 file saturates there.
+
+    Returns:
+        The model, a new one if there was such a clip, and what was rewritten.
+    """
+    graph = read(model)
+    output = graph.outputs[0]
+    last = graph.producer(output)
+    if last is None or not isinstance(last.layer, keras.layers.ReLU):
+        return model, []
+    layer = last.layer
+    if layer.max_value != 255 or layer.negative_slope or layer.threshold:
+        return model, []
+    if graph.outputs.count(output) > 1 or any(output in node.inputs for node in graph.nodes):
+        return model, []
+    graph.nodes.remove(last)
+    (graph.outputs[0],) = last.inputs
+    shapes = [value.shape for value in graph.inputs]
+    return build(graph, shapes, model.name), [f"{layer.name}: left to the output's saturation"]
 
 
 def tflite_pixels(content: bytes) -> bytes:

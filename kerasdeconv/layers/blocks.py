@@ -42,20 +42,40 @@ def conv_norm_activation(
     padding: str = "same",
     norm: str | None = None,
     activation: str | None = "relu",
+    use_bias: bool | None = None,
+    dilation_rate: int = 1,
     name: str,
 ) -> Any:
-    """Convolution, normalization, activation. The convolution has a bias unless a norm follows."""
+    """Convolution, normalization, activation.
+
+    The convolution has a bias, by default unless a norm follows.
+    """
     x = of_rank("Conv{}D", len(x.shape) - 2)(
         filters,
         kernel_size,
         strides=strides,
         padding=padding,
-        use_bias=norm is None,
+        dilation_rate=dilation_rate,
+        use_bias=norm is None if use_bias is None else use_bias,
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
     x = normalize(x, norm, f"{name}_norm")
-    return keras.layers.Activation(activation, name=f"{name}_act")(x) if activation else x
+    return activate(x, activation, f"{name}_act") if activation else x
+
+
+def activate(x: Any, activation: str, name: str) -> Any:
+    """Activates a map: any Keras activation, or "prelu" with one learned slope a channel.
+
+    The slopes start at 0.25 (He et al., "Delving deep into rectifiers", 2015, section 2.1).
+    """
+    if activation != "prelu":
+        return keras.layers.Activation(activation, name=name)(x)
+    return keras.layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25),
+        shared_axes=list(range(1, len(x.shape) - 1)),
+        name=name,
+    )(x)
 
 
 def plain_block(
@@ -65,6 +85,8 @@ def plain_block(
     padding: str,
     norm: str | None,
     activation: str,
+    use_bias: bool | None = None,
+    dilation_rate: int = 1,
     name: str,
 ) -> Any:
     """3 x 3 convolutions, each normalized and activated: two, as in U-Net, or as many as given.
@@ -75,11 +97,20 @@ def plain_block(
         padding: "valid" or "same".
         norm: See `normalize`.
         activation: Keras activation.
+        use_bias: Whether the convolutions have biases; by default unless a norm follows.
+        dilation_rate: Distance of the pixels that a kernel reads.
         name: Prefix of the layers' names.
     """
     for i, channels in enumerate(_pair(filters)):
         x = conv_norm_activation(
-            x, channels, padding=padding, norm=norm, activation=activation, name=f"{name}_{i}"
+            x,
+            channels,
+            padding=padding,
+            norm=norm,
+            activation=activation,
+            use_bias=use_bias,
+            dilation_rate=dilation_rate,
+            name=f"{name}_{i}",
         )
     return x
 
@@ -91,6 +122,7 @@ def residual_block(
     padding: str,
     norm: str | None,
     activation: str,
+    use_bias: bool | None = None,
     name: str,
 ) -> Any:
     """Two 3 x 3 convolutions and a shortcut, added before the last activation (He et al. 2016).
@@ -104,14 +136,15 @@ def residual_block(
         raise ValueError(f'Residual blocks need padding="same". Received: {padding!r}')
     first, last = _pair(filters)
     shortcut = x
+    options: dict[str, Any] = {"norm": norm, "use_bias": use_bias}
     if x.shape[-1] != last:
         shortcut = conv_norm_activation(
-            x, last, kernel_size=1, norm=norm, activation=None, name=f"{name}_shortcut"
+            x, last, kernel_size=1, activation=None, name=f"{name}_shortcut", **options
         )
-    x = conv_norm_activation(x, first, norm=norm, activation=activation, name=f"{name}_0")
-    x = conv_norm_activation(x, last, norm=norm, activation=None, name=f"{name}_1")
+    x = conv_norm_activation(x, first, activation=activation, name=f"{name}_0", **options)
+    x = conv_norm_activation(x, last, activation=None, name=f"{name}_1", **options)
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
-    return keras.layers.Activation(activation, name=f"{name}_act")(x)
+    return activate(x, activation, f"{name}_act")
 
 
 def _pair(filters: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -9,14 +9,22 @@ import keras
 
 @keras.saving.register_keras_serializable(package="kerasdeconv")
 class CropLike(keras.layers.Layer):
-    """Crops the middle out of a map, to the size of another one: `CropLike()([map, other])`.
+    """Crops a window out of a map, of the size of another one: `CropLike()([map, other])`.
 
-    It takes equally much from both ends, so an odd difference is refused: it means that a pooling
-    before had dropped a row, and that the two maps no longer lie over each other.
+    By default it is the middle. It takes equally much from both ends, so an odd difference is
+    refused: it means that a pooling before had dropped a row, and that the two maps no longer lie
+    over each other.
+
+    Args:
+        offset: Where the window begins on each axis; None for the middle.
 
     Raises:
-        ValueError: The map is smaller than the other one, or larger by an odd number.
+        ValueError: The map is smaller than the window, or its middle is half a pixel off.
     """
+
+    def __init__(self, offset: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.offset = offset
 
     def _margins(self, sides: tuple[Any, ...], target: tuple[Any, ...]) -> list[int]:
         known = [
@@ -24,6 +32,13 @@ class CropLike(keras.layers.Layer):
             for a, b in zip(sides, target, strict=True)
             if isinstance(a, int) and isinstance(b, int)
         ]
+        if self.offset is not None:
+            if any(a < self.offset + b for a, b in known):
+                raise ValueError(
+                    f"A map of {tuple(sides)} has no window of {tuple(target)} at {self.offset}: "
+                    f"the input size does not fit the network. Received: {self.name}"
+                )
+            return [self.offset] * len(sides)
         if any(a < b or (a - b) % 2 for a, b in known):
             raise ValueError(
                 f"A map of {tuple(sides)} cannot be cropped evenly to {tuple(target)}: "
@@ -40,8 +55,14 @@ class CropLike(keras.layers.Layer):
     def call(self, inputs: list[Any]) -> Any:
         source, like = inputs
         batch, *sides, channels = keras.ops.shape(source)
-        margins = self._margins(tuple(sides), keras.ops.shape(like)[1:-1])
+        target = keras.ops.shape(like)[1:-1]
+        margins = self._margins(tuple(sides), target)
         # An odd difference that only shows at run time leaves one row too many, which fails in what
         # follows; cutting to the target's size would shift the map by half a pixel in silence.
         kept = [side - 2 * margin for side, margin in zip(sides, margins, strict=True)]
+        if self.offset is not None:
+            kept = list(target)
         return keras.ops.slice(source, [0, *margins, 0], (batch, *kept, channels))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "offset": self.offset}

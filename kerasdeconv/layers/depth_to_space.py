@@ -40,17 +40,48 @@ class DepthToSpace(keras.layers.Layer):
         return (batch, *grown, channels // math.prod(block))
 
     def call(self, inputs: Any) -> Any:
-        rank = len(inputs.shape) - 2
-        block = per_axis(self.block_size, rank)
-        channels = self.compute_output_shape(inputs.shape)[-1]
-        if rank == 2 and block[0] == block[1] > 1:
-            return keras.ops.depth_to_space(inputs, block[0], data_format="channels_last")
-        batch, *sides, _ = keras.ops.shape(inputs)
-        x = keras.ops.reshape(inputs, (batch, *sides, *block, channels))
-        axes = [axis for i in range(rank) for axis in (1 + i, 1 + rank + i)]
-        x = keras.ops.transpose(x, (0, *axes, 2 * rank + 1))
-        grown = [side * s for side, s in zip(sides, block, strict=True)]
-        return keras.ops.reshape(x, (batch, *grown, channels))
+        self.compute_output_shape(inputs.shape)  # refuses what does not fit
+        return depth_to_space(inputs, per_axis(self.block_size, len(inputs.shape) - 2))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block_size": self.block_size}
+
+
+def depth_to_space(x: Any, block: tuple[int, ...]) -> Any:
+    """Interleaves channels, which are ordered block first, into space.
+
+    Args:
+        x: N x sides x (product of the block * C).
+        block: Factor of each spatial axis.
+    """
+    if len(block) == 2 and block[0] == block[1] > 1:
+        return keras.ops.depth_to_space(x, block[0], data_format="channels_last")
+    # An axis at a time, because TFLite transposes six axes at most.
+    for axis, factor in enumerate(block, start=1):
+        if factor > 1:
+            batch, *sides, channels = keras.ops.shape(x)
+            x = keras.ops.reshape(x, (batch, *sides, factor, channels // factor))
+            x = keras.ops.moveaxis(x, -2, axis + 1)
+            sides[axis - 1] = sides[axis - 1] * factor
+            x = keras.ops.reshape(x, (batch, *sides, channels // factor))
+    return x
+
+
+def space_to_depth(x: Any, block: tuple[int, ...]) -> Any:
+    """Undoes `depth_to_space`: N x sides x C to channels ordered block first.
+
+    Args:
+        x: A map whose sides are multiples of the block.
+        block: Factor of each spatial axis.
+    """
+    if len(block) == 2 and block[0] == block[1] > 1:
+        return keras.ops.space_to_depth(x, block[0], data_format="channels_last")
+    for axis, factor in reversed(list(enumerate(block, start=1))):
+        if factor > 1:
+            batch, *sides, channels = keras.ops.shape(x)
+            small = [*sides[: axis - 1], sides[axis - 1] // factor, *sides[axis:]]
+            split = [*small[:axis], factor, *small[axis:]]
+            x = keras.ops.reshape(x, (batch, *split, channels))
+            x = keras.ops.moveaxis(x, axis + 1, -2)
+            x = keras.ops.reshape(x, (batch, *small, factor * channels))
+    return x

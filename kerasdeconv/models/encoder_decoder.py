@@ -97,6 +97,55 @@ def contract(
     return x, skips
 
 
+def contract_with_indices(
+    x: Any, widths: Widths, *, pooled_indices: bool = True, **options: Any
+) -> tuple[Any, list[Any]]:
+    """Goes down by poolings of 2 that remember where each maximum was.
+
+    Args:
+        x: A map.
+        widths: Channels of each level's block, the finest first.
+        pooled_indices: Without it the poolings are ordinary ones.
+        **options: `padding`, `norm`, `activation` and `use_bias` of the blocks.
+
+    Returns:
+        The pooled map below the last level, and each level's indices (None without).
+    """
+    rank, indices = len(x.shape) - 2, []
+    for level, width in enumerate(widths):
+        label = f"encoder_{level}"
+        x = layers.plain_block(x, width, name=label, **options)
+        index = None
+        if pooled_indices:
+            x, index = layers.MaxPoolingWithIndices(2, name=f"{label}_pool")(x)
+        else:
+            x = layers.of_rank("MaxPooling{}D", rank)(2, name=f"{label}_pool")(x)
+        indices.append(index)
+    return x, indices
+
+
+def unpool(x: Any, indices: Any, *, upsample: str, name: str) -> Any:
+    """Doubles a map, by the indices of a pooling or with learned weights.
+
+    Args:
+        x: A map.
+        indices: Of `contract_with_indices`; not used by the other methods.
+        upsample: "max_unpooling" or one of `kerasdeconv.layers.UPSAMPLING_METHODS`.
+        name: Name of the layer.
+
+    Raises:
+        ValueError: No such method.
+    """
+    if upsample == "max_unpooling":
+        return layers.MaxUnpooling(2, name=name)([x, indices])
+    if upsample not in layers.UPSAMPLING_METHODS:
+        methods = ("max_unpooling", *layers.UPSAMPLING_METHODS)
+        raise ValueError(
+            f"No such upsampling method. {closest(upsample, methods)} Received: {upsample!r}"
+        )
+    return layers.upsample(x, x.shape[-1], method=upsample, name=name)
+
+
 def expand(
     x: Any,
     skips: Sequence[Any],

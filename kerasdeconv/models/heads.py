@@ -19,7 +19,11 @@ def check_input_shape(input_shape: tuple[int | None, ...], ranks: tuple[int, ...
     Raises:
         ValueError: It is none of sides (any of which may be None) and channels.
     """
-    sides = {2: "(height, width, channels)", 3: "(depth, height, width, channels)"}
+    sides = {
+        0: "(length of the code,)",
+        2: "(height, width, channels)",
+        3: "(depth, height, width, channels)",
+    }
     if len(input_shape) - 1 not in ranks or not isinstance(input_shape[-1], int):
         expected = " or ".join(sides[rank] for rank in ranks)
         raise ValueError(
@@ -67,8 +71,25 @@ def rescale_pixels(x: Any, include_rescaling: bool, name: str = "rescale") -> An
     return keras.layers.Rescaling(1 / 255, name=name)(x) if include_rescaling else x
 
 
-def classify(x: Any, classes: int, head_activation: str | None, name: str = "head") -> Any:
-    """Turns a map into one score a class and pixel with a 1 x 1 convolution.
+def check_classes(classes: int) -> None:
+    """Refuses less than one class.
+
+    Raises:
+        ValueError: There is not at least one class.
+    """
+    if classes < 1:
+        raise ValueError(f"classes must be 1 (binary) or more. Received: {classes}")
+
+
+def classify(
+    x: Any,
+    classes: int,
+    head_activation: str | None,
+    name: str = "head",
+    *,
+    kernel_size: int = 1,
+) -> Any:
+    """Turns a map into one score a class and pixel with a convolution, 1 x 1 by default.
 
     Args:
         x: A 2D or 3D map.
@@ -76,13 +97,20 @@ def classify(x: Any, classes: int, head_activation: str | None, name: str = "hea
         head_activation: "probabilities" (sigmoid for one class, softmax for more), None for
             logits, or any Keras activation.
         name: Name of the convolution; the activation's name has "_activation" appended.
+        kernel_size: Kernel size; the map is padded.
 
     Raises:
         ValueError: There is not at least one class.
     """
-    if classes < 1:
-        raise ValueError(f"classes must be 1 (binary) or more. Received: {classes}")
-    x = of_rank("Conv{}D", len(x.shape) - 2)(classes, 1, name=name)(x)
+    check_classes(classes)
+    conv = of_rank("Conv{}D", len(x.shape) - 2)
+    x = conv(classes, kernel_size, padding="same", name=name)(x)
+    return activate_scores(x, head_activation, name)
+
+
+def activate_scores(x: Any, head_activation: str | None, name: str = "head") -> Any:
+    """Turns scores into probabilities, or what is asked for; see `classify`."""
+    classes = x.shape[-1]
     if head_activation == "probabilities":
         head_activation = "sigmoid" if classes == 1 else "softmax"
     if head_activation is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ArtifactError
-from kerasdeconv.runtime import pictures
+from kerasdeconv.runtime import instances, pictures
 from kerasdeconv.runtime.doors import Door
 from kerasdeconv.runtime.metadata import file_convention
 from kerasdeconv.runtime.pictures import Picture
@@ -29,14 +30,17 @@ class Predictor(abc.ABC):
         convention: How to feed the network and read its answer.
         input_shape: Shape of its first input, batch first, None where it is free. Pictures are
             (batch, height, width, channels).
+        input_shapes: Shapes of all its inputs.
     """
 
     convention: Convention
     input_shape: tuple[int | None, ...]
+    input_shapes: list[tuple[int | None, ...]]
 
-    def __init__(self, convention: Convention, input_shape: tuple[int | None, ...]) -> None:
+    def __init__(self, convention: Convention, *input_shapes: tuple[int | None, ...]) -> None:
         self.convention = convention
-        self.input_shape = tuple(input_shape)
+        self.input_shapes = [tuple(shape) for shape in input_shapes]
+        self.input_shape = self.input_shapes[0]
 
     @abc.abstractmethod
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -105,14 +109,60 @@ class Predictor(abc.ABC):
         batch, single = self._batch(image)
         if not single or batch.ndim != 4:
             raise ValueError(f"predict_tiled takes one picture. Received: shape {batch.shape}")
-        tile = self._tile(tile)
+        tile = self.tile_sides(tile)
         if halo is None:
             halo = min(self._radius(tile), min(tile) // 4)
         return tiled(
             lambda part: self._answer(part[None])[0], batch[0], tile, halo, self.convention.scale
         )
 
-    def _tile(self, tile: int | tuple[int, int] | None) -> tuple[int, int]:
+    def predict_instances(
+        self,
+        image: Picture,
+        boxes: Any,
+        *,
+        labels: Sequence[int] | None = None,
+        threshold: float | None = 0.5,
+        tile: int | tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """Finds the object in each box of a picture of any size.
+
+        For networks that take a picture and boxes, as `kerasdeconv.models.MaskSegmenter` does.
+
+        Args:
+            image: As for `predict`, one picture.
+            boxes: Any number K of boxes: y0, x0, y1, x1 each, in pixels of the picture. Edges of
+                pixels lie at whole numbers: the whole picture is (0, 0, height, width).
+            labels: Class number of each box, where the network has several classes.
+            threshold: Least probability of a pixel of the object, or None for probabilities.
+            tile: As for `predict_tiled`; every box must fit into a tile.
+
+        Returns:
+            One mask of the whole picture a box, (K, H, W): bool, or float32 without a threshold.
+
+        Raises:
+            As for `predict_tiled`, and ValueError for a network that takes no boxes, for a box that
+            is empty or not in the picture, and where there is not one label a box.
+        """
+        batch, single = self._batch(image)
+        if not single or batch.ndim != 4:
+            raise ValueError(f"predict_instances takes one picture. Received: shape {batch.shape}")
+        sides = batch.shape[1:3]
+        boxes = instances.check_boxes(boxes, sides)
+        picture = pictures.to_network(batch, self.convention.color)[0]
+        masks = instances.box_masks(self, picture, boxes, labels=labels, tile=tile)
+        answer = np.zeros((len(boxes), *sides), np.float32 if threshold is None else bool)
+        for whole, mask, box in zip(answer, masks, boxes, strict=True):
+            span, part = instances.paste_mask(mask, box, sides)
+            whole[span] = part if threshold is None else part >= threshold
+        return answer
+
+    def tile_sides(self, tile: int | tuple[int, int] | None = None) -> tuple[int, int]:
+        """Height and width of the tiles that a picture is run in.
+
+        Raises:
+            ValueError: The network does not take this tile.
+        """
         height, width = self.input_shape[1:3]
         if tile is None:
             return height or _FREE_TILE, width or _FREE_TILE
@@ -216,7 +266,7 @@ class FilePredictor(Predictor):
                 f"A network for {convention.color!r} pictures takes (N, H, W, {channels}), this "
                 f"file {shape}: channels last, whatever the format. Received: {str(path)!r}"
             )
-        super().__init__(convention, shape)
+        super().__init__(convention, *(door.shape for door in inputs))
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Runs the file once. See `Predictor.run`."""

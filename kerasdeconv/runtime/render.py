@@ -60,30 +60,40 @@ def render(convention: Convention, image: Picture, answer: np.ndarray) -> np.nda
         convention: Of the network.
         image: The picture that was asked about: a path, a Pillow image, or an array (H, W) or
             (H, W, 3) in [0, 255].
-        answer: What `Predictor.predict` or `predict_tiled` gave for it.
+        answer: What `Predictor.predict`, `predict_tiled` or `predict_instances` gave for it.
 
     Returns:
-        A uint8 RGB picture: for segmentation the picture with each class tinted and outlined, for
-        super-resolution the answer itself.
+        A uint8 RGB picture: for segmentation the picture with each class, or each instance, tinted
+        and outlined, for super-resolution the answer itself.
 
     Raises:
         ValueError: The task has no picture, or the sizes differ.
     """
     if convention.task == "super-resolution":
         return _rgb(answer)
-    if convention.task != "segmentation":
+    instances = convention.task == "instance-segmentation"
+    if convention.task != "segmentation" and not instances:
         raise ValueError(
-            "Only segmentation and super-resolution answers make a picture. "
+            "Only answers to segmentation and super-resolution make a picture. "
             f"Received: task {convention.task!r}"
         )
     picture = _rgb(pictures.load(image, "RGB"))
-    labels = label_map(convention, answer)
+    labels = _instance_map(answer) if instances else label_map(convention, answer)
     if labels.shape != picture.shape[:2]:
         raise ValueError(
             f"The answer must be as large as the picture, {picture.shape[:2]}. "
             f"Received: {labels.shape}"
         )
-    return _overlay(picture, labels, background=_has_background(convention, answer))
+    background = instances or _has_background(convention, answer)
+    return _overlay(picture, labels, background=background)
+
+
+def _instance_map(masks: np.ndarray) -> np.ndarray:
+    """Numbers masks (K, H, W) from 1 to K; of those that overlap, the last is seen."""
+    numbers = np.zeros(masks.shape[1:], np.int32)
+    for number, mask in enumerate(masks, start=1):
+        numbers[mask >= 0.5] = number
+    return numbers
 
 
 def _rgb(picture: np.ndarray) -> np.ndarray:

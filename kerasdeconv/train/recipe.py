@@ -17,7 +17,7 @@ class DataRecipe:
     """What to train on.
 
     Attributes:
-        kind: "segmentation" or "super-resolution".
+        kind: "segmentation", "instance-segmentation" or "super-resolution".
         folders: Data folders, below the folder given on the command line.
         validation: Share of the pictures kept for validation.
         split_seed: Seed of that choice.
@@ -26,7 +26,10 @@ class DataRecipe:
         steps: Batches in an epoch.
         border: Super-resolution: input pixels along a patch's border that don't count.
         shrinks: Super-resolution: sizes in which the pictures are used.
-        zoom: Segmentation: least and greatest random magnification.
+        zoom: Segmentation, of instances too: least and greatest random magnification.
+        boxes: Instance segmentation: boxes in a patch.
+        jitter: Instance segmentation: how far the edges of a box are moved at most, as a share of
+            its sides.
     """
 
     kind: str
@@ -39,6 +42,8 @@ class DataRecipe:
     border: int = 4
     shrinks: tuple[float, ...] = (1.0,)
     zoom: tuple[float, float] = (0.75, 1.33)
+    boxes: int = 16
+    jitter: float = 0.05
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any
 import keras
 
 from kerasdeconv import zoo
+from kerasdeconv.data.instances import InstancePatches
 from kerasdeconv.data.patches import FollowEpoch, RandomPatches
 from kerasdeconv.data.segmentation import LabelledImage, SegmentationPatches, labelled_images
 from kerasdeconv.data.splits import split
-from kerasdeconv.data.super_resolution import SuperResolutionPatches, high_resolution_lumas
+from kerasdeconv.data.super_resolution import SuperResolutionPatches, high_resolution_images
 from kerasdeconv.errors import DataError, closest
 from kerasdeconv.losses import WeightedSum
 from kerasdeconv.train.progress import Progress
@@ -48,7 +49,7 @@ def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = Fals
     model.compile(
         optimizer=make_optimizer(recipe.fit, recipe.fit.epochs * recipe.data.steps),
         loss=WeightedSum(recipe.fit.loss),
-        metrics=_metrics(recipe.data.kind, model.output_shape[-1]),
+        weighted_metrics=_metrics(recipe.data.kind, model.output_shape[-1]),
     )
     if fresh:  # not before the recipe has proved to be sound
         for leftover in ("checkpoint", "log.csv", "weights.npz"):  # nothing else in the folder
@@ -139,13 +140,41 @@ def _segmentation(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, R
     )
 
 
+def _instances(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, RandomPatches]:
+    data = recipe.data
+    arguments = zoo.card(recipe.entry).arguments
+    if arguments.get("boxes") not in (None, data.boxes):
+        raise ValueError(
+            f"{recipe.entry!r} takes {arguments['boxes']} boxes. Received: boxes={data.boxes}"
+        )
+    samples = [sample for folder in folders for sample in labelled_images(folder)]
+    training, validation = split_samples(data, samples)
+    options: dict[str, Any] = {
+        "boxes": data.boxes,
+        "mask_size": 2 * arguments.get("size", 14),
+        "patch": data.patch,
+        "batch_size": data.batch,
+        "seed": recipe.seed,
+    }
+    steps = max(1, len(validation) // data.batch)
+    return (
+        InstancePatches(training, zoom=data.zoom, jitter=data.jitter, steps=data.steps, **options),
+        InstancePatches(validation or training, steps=steps, augment=False, **options),
+    )
+
+
 def _super_resolution(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, RandomPatches]:
     data = recipe.data
-    scale = zoo.card(recipe.entry).convention.scale
-    lumas = [luma for folder in folders for luma in high_resolution_lumas(folder)]
-    training, validation = split(lumas, data.validation, seed=data.split_seed)
+    card = zoo.card(recipe.entry)
+    scale, color = card.convention.scale, card.convention.color
+    images = [image for folder in folders for image in high_resolution_images(folder, color)]
+    training, validation = split(images, data.validation, seed=data.split_seed)
+    levels = [scale]
+    if card.arguments.get("progressive"):  # a target for each doubling
+        levels = [scale >> level for level in range(scale.bit_length() - 1)]
     options: dict[str, Any] = {
         "scale": scale,
+        "levels": levels,
         "patch": data.patch,
         "border": data.border,
         "batch_size": data.batch,
@@ -157,12 +186,19 @@ def _super_resolution(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatche
     )
 
 
-_DATASETS = {"segmentation": _segmentation, "super-resolution": _super_resolution}
+_DATASETS = {
+    "segmentation": _segmentation,
+    "instance-segmentation": _instances,
+    "super-resolution": _super_resolution,
+}
 
 
 def _metrics(kind: str, classes: int) -> list[keras.metrics.Metric]:
-    if kind != "segmentation":
+    if kind == "super-resolution":
         return []
+    if kind == "instance-segmentation":
+        # Counts as floats, because the weights are; an epoch has less than 2^24 cells of masks.
+        return [keras.metrics.BinaryIoU(name="mean_iou", dtype="float32")]
     if classes == 1:
         return [keras.metrics.BinaryIoU(name="mean_iou")]
     return [keras.metrics.MeanIoU(classes, sparse_y_pred=False, name="mean_iou")]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kerasdeconv.zoo.cards import Card, card, list_models
 
 if TYPE_CHECKING:
+    from kerasdeconv.weights import load_weights, save_weights
     from kerasdeconv.zoo.loading import (
         card_of,
         convention_of,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
         reinitialized,
         unfreeze,
     )
-    from kerasdeconv.zoo.weights import load_weights, save_weights
 
 __all__ = [
     "Card",
@@ -39,8 +39,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "weights" if name.endswith("_weights") else "loading"
-    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    module = "kerasdeconv.weights" if name.endswith("_weights") else f"{__name__}.loading"
+    return getattr(importlib.import_module(module), name)
 
 
 def __dir__() -> list[str]:

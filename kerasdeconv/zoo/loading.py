@@ -14,16 +14,17 @@ from typing import Any
 import keras
 
 from kerasdeconv import models
+from kerasdeconv.analysis import receptive_field
 from kerasdeconv.convention import Convention
-from kerasdeconv.errors import WeightsError, closest
+from kerasdeconv.errors import AnalysisError, WeightsError, closest
+from kerasdeconv.weights import load_weights
 from kerasdeconv.zoo.cards import Card, card
 from kerasdeconv.zoo.store import fetch
-from kerasdeconv.zoo.weights import load_weights
 
 _log = logging.getLogger("kerasdeconv")
 
 # Changing these leaves the receptive field as it is.
-_KEEP_HALO = {"classes", "head_activation", "include_rescaling", "input_shape"}
+_KEEP_HALO = {"boxes", "classes", "head_activation", "include_rescaling", "input_shape"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +90,7 @@ def load(
             ", ".join(f"{key}={value!r}" for key, value in changed.items()),
             ", ".join(fresh),
         )
-    _origins[model] = _Origin(entry, _convention(entry, changed), fresh)
+    _origins[model] = _Origin(entry, _convention(entry, model, changed), fresh)
     return model
 
 
@@ -231,7 +232,7 @@ def _weights_path(entry: Card, weights: str | Path | None) -> Path | None:
     return fetch(entry.weights)
 
 
-def _convention(entry: Card, changed: dict[str, Any]) -> Convention:
+def _convention(entry: Card, model: keras.Model, changed: dict[str, Any]) -> Convention:
     """The card's convention after the changes that a caller asked for."""
     fields: dict[str, Any] = {}
     if "classes" in changed:
@@ -240,6 +241,8 @@ def _convention(entry: Card, changed: dict[str, Any]) -> Convention:
         fields["labels"] = tuple(f"class {i}" for i in range(count))
     if "scale" in changed:
         fields["scale"] = changed["scale"]
+    if changed.get("include_upsampling") is False:
+        fields["scale"] = 1  # it takes what was enlarged already
     if changed.get("head_activation", "") in (None, "linear"):
         fields["output"] = "logits"
     if "input_shape" in changed and entry.convention.color is not None:
@@ -251,5 +254,13 @@ def _convention(entry: Card, changed: dict[str, Any]) -> Convention:
         if entry.convention.output == "pixels":
             fields |= {"task": "tensor", "output": "tensor"}
     if set(changed) - _KEEP_HALO:
-        fields["halo"] = None
+        fields["halo"] = _halo(model)
     return dataclasses.replace(entry.convention, **fields)
+
+
+def _halo(model: keras.Model) -> int | None:
+    """The receptive radius of a changed network; None where it is the whole input or not known."""
+    try:
+        return receptive_field(model).halo
+    except AnalysisError:
+        return None

@@ -1,4 +1,4 @@
-"""The table of models, generated from the cards: `python -m kerasdeconv.zoo.table README.md`.
+"""The tables of models, generated from the cards: `python -m kerasdeconv.zoo.table README.md`.
 
 It replaces what stands between the lines `<!-- models:begin -->` and `<!-- models:end -->`.
 """
@@ -11,19 +11,35 @@ from pathlib import Path
 from kerasdeconv.zoo.cards import Card, card, list_models
 
 BEGIN, END = "<!-- models:begin -->", "<!-- models:end -->"
-_HEADER = (
+_TRAINED = (
     "| name | network | parameters | weights | figure | float32 | int8 |\n"
     "|---|---|---:|---:|---|---:|---:|"
 )
+_UNTRAINED = (
+    "| name | network | task | parameters | multiply-accumulates | at |\n"
+    "|---|---|---|---:|---:|---|"
+)
 
 
-def markdown_table() -> str:
-    """Returns the table of all entries as Markdown, without a newline at the end."""
-    return "\n".join([_HEADER, *(_row(card(name)) for name in list_models())])
+def markdown_tables() -> str:
+    """Returns two tables as Markdown: entries with trained weights, and those without."""
+    trained = [_trained_row(card(name)) for name in list_models(pretrained=True)]
+    untrained = [_untrained_row(card(name)) for name in list_models(pretrained=False)]
+    return "\n".join(
+        [
+            _TRAINED,
+            *trained,
+            "",
+            "To be trained (`weights=None`): no weights of ours yet.",
+            "",
+            _UNTRAINED,
+            *untrained,
+        ]
+    )
 
 
 def updated(text: str) -> str:
-    """Returns a page with its table replaced.
+    """Returns a page with its tables replaced.
 
     Raises:
         ValueError: The page has no markers, or not one of each in order.
@@ -32,23 +48,31 @@ def updated(text: str) -> str:
         raise ValueError(f"A page needs the lines {BEGIN!r} and {END!r}, once each, in this order.")
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{markdown_table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{markdown_tables()}\n{END}{after}"
 
 
-def _row(entry: Card) -> str:
-    name = f"`{entry.name}`" + (f" (`{entry.model}`)" if entry.default else "")
-    weights = f"{entry.weights.size_bytes / 1e6:.2f} MB" if entry.weights else "none"
-    headline = entry.metrics[0] if entry.metrics else None
-    cells = [
-        name,
-        f"[{entry.title}]({entry.paper.url})",
+def _trained_row(entry: Card) -> str:
+    weights = f"{entry.weights.size_bytes / 1e6:.2f} MB" if entry.weights else ""
+    headline = entry.metrics[0]
+    return _row(
+        entry,
         f"{entry.parameters:,}",
         weights,
-        f"{headline.metric}, {headline.data}" if headline else "",
+        f"{headline.metric}, {headline.data}",
         _value(entry, "float32", "keras"),
         _value(entry, "int8", "tflite"),
-    ]
-    return "| " + " | ".join(cells) + " |"
+    )
+
+
+def _untrained_row(entry: Card) -> str:
+    macs = f"{entry.macs / 1e9:,.2f} G" if entry.macs else ""
+    size = " x ".join(map(str, entry.export_size))
+    return _row(entry, entry.task, f"{entry.parameters:,}", macs, size)
+
+
+def _row(entry: Card, *cells: str) -> str:
+    name = f"`{entry.name}`" + (f" (`{entry.model}`)" if entry.default else "")
+    return "| " + " | ".join([name, f"[{entry.title}]({entry.paper.url})", *cells]) + " |"
 
 
 def _value(entry: Card, precision: str, file_format: str) -> str:

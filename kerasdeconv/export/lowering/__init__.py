@@ -1,8 +1,8 @@
 """Lowering: a Keras model rewritten, exactly, into the form that a target runs best.
 
 `lower(model)` computes the same function as `model`, to float rounding. A rule is one function
-`rule(graph, node) -> bool` that rewrites the graph around a node if it can; see `fold` and
-`transpose`.
+`rule(graph, node) -> bool` that rewrites the graph around a node if it can; see `fold`,
+`transpose` and `volumes`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from kerasdeconv.export.lowering import fold, transpose
+from kerasdeconv.export.lowering import fold, transpose, volumes
 from kerasdeconv.export.lowering.head import change_head
 from kerasdeconv.export.targets import Target, load_target
 from kerasdeconv.graph import Graph, Node, build, read
@@ -28,6 +28,7 @@ _FOLDING: tuple[Rule, ...] = (
     fold.fold_batch_norm,
     fold.fuse_activation,
     fold.bias_everywhere,
+    volumes.flatten_prelu,
 )
 
 # How transposed convolutions may be run. A target's profile orders them by preference.
