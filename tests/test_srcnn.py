@@ -45,7 +45,7 @@ def test_the_enlargement_is_bicubic_and_all_that_depends_on_the_scale(scale):
 def test_the_convention_without_enlargement():
     model = zoo.load("srcnn_x3", weights=None, include_upsampling=False)
     convention = zoo.convention_of(model)
-    assert (convention.scale, convention.halo) == (1, None)
+    assert (convention.scale, convention.halo) == (1, 8)
     picture = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
     assert KerasPredictor(model).predict(picture).shape == picture.shape
     assert isinstance(KerasPredictor(model), runtime.Predictor)

@@ -13,7 +13,8 @@ open is settled by that number and by its table of receptive fields:
 - The first stage has the volume itself coming in, which is added to each of its 16 channels.
 - PReLUs have one slope a channel. There is no normalization.
 
-The paper trains it with the Dice loss, `keras.losses.Dice`.
+The paper trains it with a Dice loss that has squares in its denominator; `keras.losses.Dice` has
+none and serves as well.
 """
 
 from __future__ import annotations
