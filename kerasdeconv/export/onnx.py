@@ -136,24 +136,58 @@ def _move_integers(graph: Any) -> None:
     """Takes the float detour out where values are only moved about; they keep their scale.
 
     ONNX Runtime itself drops the dequantization before, and the quantization after, some of these
-    operators and not others, and none where a part of a map was given a scale of its own.
+    operators and not others, and none where a part of a map was given a scale of its own. Zeros
+    that are put around a map are integers too: its zero point. Parts of one scale are joined as
+    they are.
     """
-    for node in [n for n in graph.node if _only_moves(n)]:
-        before = [n for n in graph.node if node.input[0] in n.output]
+    for node in list(graph.node):
+        pads = _pads_with_zeros(graph, node)
+        if not (pads or _only_moves(node) or node.op_type == "Concat"):
+            continue
+        sources = node.input if node.op_type == "Concat" else node.input[:1]
+        before = [_producer(graph, name) for name in sources]
         after = [n for n in graph.node if node.output[0] in n.input]
-        kinds = [n.op_type for n in (*before, *after)]
-        if kinds != ["DequantizeLinear", "QuantizeLinear"]:
+        if any(n is None or n.op_type != "DequantizeLinear" for n in before):
+            continue
+        if [n.op_type for n in after] != ["QuantizeLinear"]:
+            continue
+        if len({tuple(n.input[1:3]) for n in before}) > 1:
             continue
         readers = [n for n in graph.node if after[0].output[0] in n.input]
         if any(n.op_type != "DequantizeLinear" for n in readers):
             continue
         for reader in readers:
             reader.input[1:] = before[0].input[1:]
-        others = sum(node.input[0] in n.input for n in graph.node) - 1
-        node.input[0], node.output[0] = before[0].input[0], after[0].output[0]
+        if pads:
+            del node.input[2:]
+            node.input.append(before[0].input[2])
+        detours = list(node.input[: len(before)])
+        for i, producer in enumerate(before):
+            node.input[i] = producer.input[0]
+        node.output[0] = after[0].output[0]
         graph.node.remove(after[0])
-        if not others:
-            graph.node.remove(before[0])
+        for producer, detour in zip(before, detours, strict=True):
+            unread = not any(detour in n.input for n in graph.node)
+            if unread and producer in list(graph.node):
+                graph.node.remove(producer)
+
+
+def _producer(graph: Any, name: str) -> Any:
+    return next((n for n in graph.node if name in n.output), None)
+
+
+def _pads_with_zeros(graph: Any, node: Any) -> bool:
+    """Whether a node puts zeros around a map."""
+    from onnx import numpy_helper
+
+    if node.op_type != "Pad" or len(node.input) > 3:
+        return False
+    if any(a.name == "mode" and a.s != b"constant" for a in node.attribute):
+        return False
+    if len(node.input) < 3 or not node.input[2]:
+        return True
+    found = [t for t in graph.initializer if t.name == node.input[2]]
+    return len(found) == 1 and not numpy_helper.to_array(found[0]).any()
 
 
 def _settle_doors(proto: Any, door: str) -> None:
@@ -174,17 +208,19 @@ def _settle_doors(proto: Any, door: str) -> None:
         (graph.output, False, "DequantizeLinear"),
     ):
         for value in values:
-            node = _beyond_moves(graph, value.name, forward=forward)
-            if node is None or node.op_type != kind:
+            nodes = _all_beyond_moves(graph, value.name, forward=forward)
+            if any(node.op_type != kind for node in nodes) or not _alike(graph, nodes):
                 if forward and door != "float32":
                     raise ExportError(
                         "The input is not quantized at the door: use door='float32'. "
                         f"Received: {value.name!r}"
                     )
                 continue
-            far, near = (node.output[0], node.input[0])[:: 1 if forward else -1]
-            graph.node.remove(node)
-            _rename(graph, far, near)
+            node = nodes[0]
+            for other in nodes:
+                far, near = (other.output[0], other.input[0])[:: 1 if forward else -1]
+                graph.node.remove(other)
+                _rename(graph, far, near)
             if door == "float32":
                 inner = f"{value.name}_quantized"
                 _rename(graph, value.name, inner)
@@ -206,6 +242,30 @@ def _beyond_moves(graph: Any, name: str, *, forward: bool) -> Any:
         if len(nodes) != 1 or not _only_moves(nodes[0]):
             return nodes[0] if len(nodes) == 1 else None
         name = (nodes[0].output if forward else nodes[0].input)[0]
+
+
+def _all_beyond_moves(graph: Any, name: str, *, forward: bool) -> list[Any]:
+    """The first nodes from a door inwards that do more than move values, along all ways."""
+    found = []
+    for node in [n for n in graph.node if name in (n.input if forward else n.output)]:
+        if _only_moves(node):
+            inner = (node.output if forward else node.input)[0]
+            found += _all_beyond_moves(graph, inner, forward=forward)
+        else:
+            found.append(node)
+    return found
+
+
+def _alike(graph: Any, nodes: list[Any]) -> bool:
+    """Whether there are nodes, and all quantize with one scale and zero point."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    values = {
+        tuple(numpy_helper.to_array(constants[name]).item() for name in node.input[1:3])
+        for node in nodes
+    }
+    return len(values) == 1
 
 
 def _of_kind(graph: Any, name: str, kind: str, *, forward: bool) -> Any:

@@ -48,8 +48,8 @@ def linear_upsample(x: Any, factor: int | tuple[int, ...], name: str) -> Any:
     return LinearUpsampling(factor, name=name)(x)
 
 
-def _upsample_axis(x: Any, axis: int, factor: int) -> Any:
-    length = keras.ops.shape(x)[axis]
+def upsample_phases(x: Any, axis: int, factor: int) -> list[Any]:
+    """Interpolates linearly along an axis: one map for each of `factor` phases."""
     everything = [slice(None)] * len(x.shape)
 
     def part(start: int | None, stop: int | None) -> Any:
@@ -64,6 +64,11 @@ def _upsample_axis(x: Any, axis: int, factor: int) -> Any:
         offset = (phase + 0.5) / factor - 0.5  # of the output centre from the input centre
         neighbour = following if offset > 0 else previous
         phases.append(x * (1 - abs(offset)) + neighbour * abs(offset))
+    return phases
+
+
+def _upsample_axis(x: Any, axis: int, factor: int) -> Any:
     shape = list(keras.ops.shape(x))
-    shape[axis] = length * factor
+    shape[axis] = shape[axis] * factor
+    phases = upsample_phases(x, axis, factor)
     return keras.ops.reshape(keras.ops.stack(phases, axis=axis + 1), shape)

@@ -28,7 +28,6 @@ _FOLDING: tuple[Rule, ...] = (
     fold.fold_batch_norm,
     fold.fuse_activation,
     fold.bias_everywhere,
-    volumes.flatten_prelu,
 )
 
 # How transposed convolutions may be run. A target's profile orders them by preference.
@@ -60,6 +59,11 @@ def lower_to_form(
     graph = read(model)
     change_head(graph, head)
     apply_rules(graph, _FOLDING)
+    if any(len(value.shape) == 5 for node in graph.nodes for value in node.outputs):
+        static = build(graph, list(input_shapes), model.name)
+        rewrites, graph = graph.rewrites, read(static)
+        graph.rewrites = rewrites
+        volumes.fold_volumes(graph)
     apply_rules(graph, _FORM_RULES[form])
     return build(graph, list(input_shapes), model.name), graph.rewrites
 
