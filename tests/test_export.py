@@ -507,12 +507,14 @@ class TestNothingIsLeftBehind:
         assert names(tmp_path) == ["out"]
 
     def test_an_operator_that_the_target_refuses(self, tmp_path):
+        refused = L.Activation("log_softmax", name="unusual")
         model = keras.Sequential(
-            [keras.Input((4, 4, 4, 2)), L.Conv3D(2, 3, padding="same", name="deep")], name="volume"
+            [keras.Input((4, 4, 2)), L.Conv2D(2, 1), refused, L.Conv2D(2, 1)], name="net"
         )
-        with pytest.raises(TargetError, match=r"'android-gpu' does not .*layer 'deep'.* 'volume'$"):
+        with pytest.raises(TargetError, match=r"'android-gpu' does not .*layer 'unusual'.* 'net'$"):
             export(model, tmp_path / "new", target="android-gpu")
-        flex = keras.Sequential([keras.Input((4, 4, 4, 2)), L.MaxPooling3D(2, name="halve")])
+        pool = L.MaxPooling3D(2, data_format="channels_first", name="halve")  # keeps its five axes
+        flex = keras.Sequential([keras.Input((4, 4, 4, 2)), pool])
         with pytest.raises(ExportError, match=r"MaxPool3D \(layer 'halve'\)"):
             export(flex, tmp_path / "new", target="android-cpu")
         assert names(tmp_path) == []

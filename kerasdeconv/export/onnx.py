@@ -277,7 +277,8 @@ def _of_kind(graph: Any, name: str, kind: str, *, forward: bool) -> Any:
         if name in (node.input if forward else node.output):
             if node.op_type == kind:
                 return node
-            if _only_moves(node):
+            # Integers are padded and joined by `_move_integers` alone, which keeps their scale.
+            if _only_moves(node) or node.op_type in ("Pad", "Concat"):
                 inner = (node.output if forward else node.input)[0]
                 if (found := _of_kind(graph, inner, kind, forward=forward)) is not None:
                     return found

@@ -193,7 +193,13 @@ def _candidates(
     pixel_output = job.subject.convention.output == "pixels"
     for form in forms:
         progress(f"lowering and converting ({form})")
-        lowered, rewrites = lower_to_form(model, job.shapes, form=form, head=job.head)
+        lowered, rewrites = lower_to_form(
+            model,
+            job.shapes,
+            form=form,
+            head=job.head,
+            fold_depth=job.target.folds_volumes(job.precision),
+        )
         if pixel_output and job.precision == "int8":
             lowered, dropped = without_clip(lowered)
             rewrites = [*rewrites, *dropped]

@@ -3,6 +3,7 @@
 Everything works in 2D and 3D, on channels-last maps, and on every Keras backend.
 """
 
+from kerasdeconv.layers import folded
 from kerasdeconv.layers.blocks import (
     activate,
     attention_gate,
@@ -44,6 +45,7 @@ __all__ = [
     "activate",
     "attention_gate",
     "conv_norm_activation",
+    "folded",
     "linear_upsample",
     "normalize",
     "of_rank",

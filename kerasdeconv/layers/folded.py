@@ -265,7 +265,7 @@ class FoldedDepthToSpace(keras.layers.Layer):
         block_size: Factor of the depth, the height and the width.
     """
 
-    def __init__(self, block_size: tuple[int, int, int], **kwargs: Any) -> None:
+    def __init__(self, block_size: tuple[int, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.block_size = tuple(block_size)
 

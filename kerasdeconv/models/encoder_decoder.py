@@ -72,8 +72,7 @@ def contract(
         widths: Channels of each level's block, the finest first.
         strides: Pooling of each level, see `per_level`.
         block: One of `BLOCKS`.
-        pooling: "max", or "conv" for a convolution with strides as kernel (targets without 3D
-            pooling).
+        pooling: "max", or "conv" for a convolution with strides as kernel.
         **options: `padding`, `norm` and `activation` of the blocks.
 
     Returns:

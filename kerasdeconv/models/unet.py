@@ -73,7 +73,7 @@ def UNet(
         padding: "valid" as in the paper, or "same" (output as large as the input).
         upsample: How the decoder upsamples, one of `kerasdeconv.layers.UPSAMPLING_METHODS`.
         attention: Whether attention gates weigh the skip connections.
-        pooling: "max", or "conv" for convolutions with strides (targets without 3D pooling).
+        pooling: "max", or "conv" for convolutions with strides.
         strides: Factor of each pooling: one number, or one entry a level, the finest first, each a
             number or one number an axis, for volumes whose axes differ in resolution.
         encoder: None for U-Net's own, or one of `kerasdeconv.models.encoders.ENCODERS`, for

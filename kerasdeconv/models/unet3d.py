@@ -63,7 +63,7 @@ def UNet3D(
         padding: "valid" as in the paper, or "same" (output as large as the input).
         upsample: How the decoder upsamples, one of `kerasdeconv.layers.UPSAMPLING_METHODS`.
         attention: Whether attention gates weigh the skip connections.
-        pooling: "max", or "conv" for convolutions with strides: TFLite has no 3D pooling.
+        pooling: "max", or "conv" for convolutions with strides.
         strides: Factor of each pooling: one number, or one entry a level, the finest first, each a
             number or one number an axis, for scans whose slices lie further apart than their
             pixels: `[(1, 2, 2), 2, 2]`.

@@ -46,7 +46,6 @@ VARIANTS = {
         norm="batch",
         attention=True,
         exported=True,
-        refused={"tflite": r"no builtin operator for MaxPool3D \(layer 'encoder_0_pool'"},
     ),
     "unet-3d-strided": _unet(VOLUMES, padding="same", pooling="conv", exported=True),
     "unet-3d-anisotropic": _unet(

@@ -40,7 +40,6 @@ VARIANTS = {
         UNPADDED,
         channels=3,
         exported=True,
-        refused={"tflite": r"no builtin operator for MaxPool3D \(layer 'encoder_0_pool'"},
     ),
     "unet3d-strided": _unet3d(
         THIN,

@@ -40,6 +40,7 @@ def lower_to_form(
     *,
     form: str = "keep",
     head: str | None = None,
+    fold_depth: bool = False,
 ) -> tuple[keras.Model, list[str]]:
     """Lowers a model with one form for its transposed convolutions.
 
@@ -48,6 +49,7 @@ def lower_to_form(
         input_shapes: Shape of each input, batch included.
         form: One of `kerasdeconv.export.targets.FORMS`.
         head: See `kerasdeconv.export.export`.
+        fold_depth: Whether volumes become pictures, see `volumes`.
 
     Returns:
         A new float32 model, and what was rewritten, one line each.
@@ -59,11 +61,11 @@ def lower_to_form(
     graph = read(model)
     change_head(graph, head)
     apply_rules(graph, _FOLDING)
-    if any(len(value.shape) == 5 for node in graph.nodes for value in node.outputs):
-        static = build(graph, list(input_shapes), model.name)
-        rewrites, graph = graph.rewrites, read(static)
-        graph.rewrites = rewrites
+    if fold_depth and any(len(v.shape) == 5 for n in graph.nodes for v in (*n.inputs, *n.outputs)):
+        rewrites = graph.rewrites
+        graph = read(build(graph, list(input_shapes), model.name))  # all shapes are known in it
         volumes.fold_volumes(graph)
+        graph.rewrites = [*rewrites, *graph.rewrites]
     apply_rules(graph, _FORM_RULES[form])
     return build(graph, list(input_shapes), model.name), graph.rewrites
 
@@ -100,7 +102,8 @@ def lower(
     target = load_target(target) if isinstance(target, str) else target
     form = target.forms("transposed_convolution", precision)[0]
     shapes = input_shapes(model, size, batch)
-    return lower_to_form(model, shapes, form=form, head=head)[0]
+    folds = target.folds_volumes(precision)
+    return lower_to_form(model, shapes, form=form, head=head, fold_depth=folds)[0]
 
 
 def with_head(model: keras.Model, head: str | None) -> keras.Model:

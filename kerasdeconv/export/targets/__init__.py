@@ -148,6 +148,14 @@ class Target:
             )
         return self.lowering[rewrite][precision]
 
+    def folds_volumes(self, precision: str) -> bool:
+        """Whether volumes become pictures before the conversion.
+
+        The runtimes of TFLite have no fast operator on five axes, no integer one and no pooling;
+        ONNX Runtime lacks the integer ones alone.
+        """
+        return self.format == "tflite" or precision == "int8"
+
 
 @dataclasses.dataclass(frozen=True)
 class Violation:

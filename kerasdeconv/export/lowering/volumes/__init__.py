@@ -1,0 +1,89 @@
+"""Volumes as pictures: operators on five axes rewritten, exactly, into operators on four.
+
+The depth is folded into the batch and stays there from layer to layer; see
+`kerasdeconv.layers.folded`. A convolution over volumes is one over pictures, on the slices that its
+kernel sees; a pooling is one over pictures and one over the depth; a transposed convolution is one
+over pictures for each phase of the depth, interleaved. What is not known here keeps its five axes.
+
+A rule is one function `rule(fold, node, x) -> Value | None`: it adds the layers that compute the
+node from the folded input `x`, and returns their folded output; None if it can't.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from kerasdeconv import layers
+from kerasdeconv.export.lowering.volumes import convolutions, maps
+from kerasdeconv.export.lowering.volumes.folding import Folding, Rule
+from kerasdeconv.graph import Graph
+
+__all__ = ["fold_volumes"]
+
+# Layers of one input that treat each position alone, whatever the rank.
+_POINTWISE = (
+    keras.layers.Activation,
+    keras.layers.ELU,
+    keras.layers.LeakyReLU,
+    keras.layers.ReLU,
+)
+# Layers of several inputs that treat each position alone.
+_MERGING = (
+    keras.layers.Add,
+    keras.layers.Average,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+    keras.layers.Multiply,
+    keras.layers.Subtract,
+)
+# Layers that do nothing in inference.
+_IDLE = (
+    keras.layers.Dropout,
+    keras.layers.GaussianDropout,
+    keras.layers.GaussianNoise,
+    keras.layers.SpatialDropout3D,
+)
+
+
+_RULES: dict[type, Rule] = {
+    keras.layers.Conv3D: convolutions.convolution,
+    keras.layers.Conv3DTranspose: convolutions.transposed_convolution,
+    layers.DepthwiseConvTranspose: convolutions.depthwise,
+    keras.layers.MaxPooling3D: maps.pooling,
+    keras.layers.AveragePooling3D: maps.pooling,
+    keras.layers.GlobalMaxPooling3D: maps.global_pooling,
+    keras.layers.GlobalAveragePooling3D: maps.global_pooling,
+    keras.layers.GroupNormalization: maps.group_norm,
+    keras.layers.BatchNormalization: maps.batch_norm,
+    keras.layers.PReLU: maps.prelu,
+    keras.layers.Softmax: maps.softmax,
+    keras.layers.UpSampling3D: maps.upsampling,
+    layers.LinearUpsampling: maps.linear_upsampling,
+    keras.layers.ZeroPadding3D: maps.padding,
+    keras.layers.Cropping3D: maps.cropping,
+    layers.CropLike: maps.crop_like,
+    layers.DepthToSpace: maps.depth_to_space,
+    keras.layers.Rescaling: maps.rescaling,
+    keras.layers.Concatenate: maps.concatenation,
+    **dict.fromkeys(_POINTWISE, maps.pointwise),
+    **dict.fromkeys(_MERGING, maps.merging),
+    **dict.fromkeys(_IDLE, maps.nothing),
+}
+
+
+def fold_volumes(graph: Graph) -> None:
+    """Folds the depth of all volumes into the batch.
+
+    Args:
+        graph: All shapes must be known.
+    """
+    fold = Folding(graph.inputs, _RULES)
+    for node in graph.nodes:
+        if not fold.rewrite(node):
+            for value in node.inputs:
+                fold.unfold(value)
+            fold.nodes.append(node)
+    for value in graph.outputs:
+        fold.unfold(value)
+    graph.nodes = fold.nodes
+    graph.rewrites += fold.rewrites
