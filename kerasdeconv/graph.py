@@ -72,6 +72,11 @@ class Graph:
     def __init__(self, inputs: list[Value], outputs: list[Value], nodes: list[Node]) -> None:
         self.inputs, self.outputs, self.nodes = inputs, outputs, nodes
         self.rewrites: list[str] = []
+        self._borrowed = {id(node.layer) for node in nodes}
+
+    def owns(self, layer: Any) -> bool:
+        """Whether a rule has made this layer, so that it is no part of the model that was read."""
+        return id(layer) not in self._borrowed
 
     def producer(self, value: Value) -> Node | None:
         """The node that makes a value; None for an input."""
@@ -209,7 +214,7 @@ def _caller(keras_node: Any) -> Callable[[Any, list[Any]], Any]:
 
 
 def build(graph: Graph, input_shapes: list[tuple[int | None, ...]], name: str) -> keras.Model:
-    """Builds a float32 model with weights of its own.
+    """Builds a float32 model with weights of its own, once: layers that rules made go into it.
 
     Layers keep their names, but where two would have the same: layers of different nested models,
     or copies of a shared layer that became different ones.
@@ -225,7 +230,7 @@ def build(graph: Graph, input_shapes: list[tuple[int | None, ...]], name: str) -
     """
     tensors: dict[Value, Any] = {}
     for value, shape in zip(graph.inputs, input_shapes, strict=True):
-        tensors[value] = keras.Input(batch_shape=shape, dtype=value.dtype, name=value.name)
+        tensors[value] = keras.Input(batch_shape=shape, dtype=value.dtype, name=value.name or None)
     inputs = [tensors[value] for value in graph.inputs]
     copies: dict[int, Any] = {}
     taken = {value.name for value in graph.inputs}
@@ -233,14 +238,17 @@ def build(graph: Graph, input_shapes: list[tuple[int | None, ...]], name: str) -
         copy = copies.get(id(node.layer))
         if copy is None:
             free = free_name(node.layer.name, taken)
-            copy = copies[id(node.layer)] = _copy(node.layer, free)
+            as_it_is = graph.owns(node.layer) and free == node.layer.name
+            copy = node.layer if as_it_is else _copy(node.layer, free)
+            copies[id(node.layer)] = copy
         made = keras.tree.flatten(node.call(copy, [tensors[value] for value in node.inputs]))
         tensors.update(zip(node.outputs, made, strict=True))
     outputs = [tensors[value] for value in graph.outputs]
     model = keras.Model(_alone(inputs), _alone(outputs), name=name)
     for node in graph.nodes:
-        if isinstance(node.layer, keras.layers.Layer) and node.layer.weights:
-            copies[id(node.layer)].set_weights(node.layer.get_weights())
+        copy = copies[id(node.layer)]
+        if copy is not node.layer and getattr(copy, "weights", None):
+            copy.set_weights(node.layer.get_weights())
     return model
 
 

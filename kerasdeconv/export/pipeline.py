@@ -12,11 +12,11 @@ from typing import Any
 
 import keras
 
-from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
-from kerasdeconv.errors import ExportError, TargetError, closest
+from kerasdeconv.errors import ExportError, closest
 from kerasdeconv.export import artifact as art
-from kerasdeconv.export import onnx, tflite, timing
+from kerasdeconv.export import tflite
+from kerasdeconv.export.candidates import Candidate, faster, make_lowered, make_stock
 from kerasdeconv.export.job import (
     Job,
     check_arguments,
@@ -24,26 +24,14 @@ from kerasdeconv.export.job import (
     layer_names,
     resolve,
 )
-from kerasdeconv.export.lowering import lower_to_form, with_head
+from kerasdeconv.export.lowering import with_head
 from kerasdeconv.export.lowering.head import HEADS
-from kerasdeconv.export.metadata import write_metadata
-from kerasdeconv.export.pixel_output import without_clip
-from kerasdeconv.export.report import Report, versions
+from kerasdeconv.export.report import Report
 from kerasdeconv.export.targets import Violation, check, load_target
 from kerasdeconv.export.verification import verify
 from kerasdeconv.sizes import input_shapes
 
 _VERIFIED = 8  # samples that a file is verified on
-
-
-@dataclasses.dataclass(frozen=True)
-class _Candidate:
-    """One form of the model as a finished file."""
-
-    form: str
-    path: Path
-    rewrites: list[str]
-    predictor: runtime.FilePredictor
 
 
 def export(
@@ -84,8 +72,8 @@ def export(
         evaluate: A folder of labelled data (see `kerasdeconv.evaluation`): the report then holds
             the task's measures of the Keras model and of the file.
         head: "probabilities", "logits" or "labels" for a network that classifies; None leaves it.
-        tune: Whether to time the forms that the target may prefer and keep the fastest; without it
-            the target's first choice is taken.
+        tune: Whether to time the forms that the target may take, operator by operator, and the
+            stock conversion, and to keep the fastest; without it the target's profile decides.
         name: Start of the files' names: the model's by default.
         format: "tflite" or "onnx": the target's own, which is the default.
         door: Type of the inputs and outputs of an int8 file: "uint8", "int8" or "float32". By
@@ -145,9 +133,13 @@ def export(
     if blocked := next((str(path) for path in (final, written) if path.is_dir()), None):
         raise ExportError(f"A folder is where the file would go. Received: {blocked!r}")
     with _workspace(Path(directory)) as folder:
-        forms = chosen.forms("transposed_convolution", precision)
-        candidates = _candidates(job, forms if tune else forms[:1], folder, progress)
-        best, latency = _fastest(job, candidates, progress)
+        lowered = make_lowered(job, folder, tune=tune, progress=progress)
+        stock, refusal = None, None
+        if tune and chosen.tunes:
+            progress("converting without lowering")
+            stock, refusal = make_stock(job, folder)
+        progress("timing")
+        best, latency = faster(job, lowered, stock, refusal)
         progress("verifying")
         report = _finish(job, best, final, latency)
         if evaluate is not None:
@@ -183,132 +175,7 @@ def _workspace(directory: Path) -> Iterator[Path]:
         raise
 
 
-def _candidates(
-    job: Job, forms: Sequence[str], folder: Path, progress: Callable[[str], None]
-) -> list[_Candidate]:
-    """Makes a file of each form that changes anything; a form that the target refuses drops out."""
-    made: list[_Candidate] = []
-    refusal: ExportError | TargetError | None = None
-    model, form_of_file = job.subject.model, job.target.format
-    pixel_output = job.subject.convention.output == "pixels"
-    for form in forms:
-        progress(f"lowering and converting ({form})")
-        lowered, rewrites = lower_to_form(
-            model,
-            job.shapes,
-            form=form,
-            head=job.head,
-            fold_depth=job.target.folds_volumes(job.precision),
-        )
-        if pixel_output and job.precision == "int8":
-            lowered, dropped = without_clip(lowered)
-            rewrites = [*rewrites, *dropped]
-        if any(rewrites == other.rewrites for other in made):
-            continue  # the model has nothing that this form changes
-        path = folder / f"{form}.{form_of_file}"
-        convert = tflite.to_tflite if form_of_file == "tflite" else onnx.to_onnx
-        try:
-            content = convert(
-                lowered,
-                precision=job.precision,
-                samples=job.samples.values,
-                door=job.door,
-                pixel_output=pixel_output,
-            )
-            path.write_bytes(content)
-            _require_precision(job, path)
-            _require_target(job, path)
-        except (ExportError, TargetError) as error:
-            refusal = refusal or error
-            continue
-        write_metadata(path, _metadata(job, path))
-        made.append(_Candidate(form, path, rewrites, runtime.open(path)))
-    if not made and refusal is not None:
-        raise refusal
-    return made
-
-
-def _fastest(
-    job: Job, candidates: list[_Candidate], progress: Callable[[str], None]
-) -> tuple[_Candidate, dict[str, Any]]:
-    """Times the candidates, interleaved, and returns the fastest with the figures."""
-    progress("timing")
-    sample = job.samples.values[0]
-    inputs = sample if isinstance(sample, list) else [sample]
-    medians, runs = timing.medians([candidate.predictor for candidate in candidates], inputs)
-    best = min(range(len(candidates)), key=medians.__getitem__)
-    forms = {c.form: median for c, median in zip(candidates, medians, strict=True)}
-    return candidates[best], {
-        "median": medians[best],
-        "runs": runs,
-        "threads": 1,
-        "form": candidates[best].form,
-        "forms": forms,
-    }
-
-
-def _require_precision(job: Job, path: Path) -> None:
-    """Refuses float islands that nobody allowed."""
-    layers = layer_names(job.subject.model)
-    operators = art.float_operators(art.read_artifact(path), job.precision)
-    origins = [(operator.name, art.layer_of(operator, layers)) for operator in operators]
-    refused = [origin for origin in origins if origin[1] not in job.allow_float]
-    if refused:
-        name, layer = next((o for o in refused if o[1]), refused[0])
-        where = f" of layer {layer!r}" if layer else ""
-        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
-        allow = sorted({origin[1] for origin in refused if origin[1]})
-        raise ExportError(
-            f"Not everything can be {job.precision} in {job.target.format}: {name}{where}{more} "
-            f"would stay in float. Change the layers, or allow it by allow_float={allow}. "
-            f"Received: precision={job.precision!r}"
-        )
-
-
-def _require_target(job: Job, path: Path) -> None:
-    """Refuses what the target does not take."""
-    violations = check(path, job.target, layer_names(job.subject.model))
-    errors = [violation for violation in violations if violation.severity == "error"]
-    if errors:
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise TargetError(
-            f"The target {job.target.name!r} does not take the model: {errors[0]}{more}. "
-            f"Received: {job.subject.model.name!r}"
-        )
-
-
-def _metadata(job: Job, path: Path) -> dict[str, Any]:
-    """What is written into the file."""
-    artifact = art.read_artifact(path)
-    doors = onnx.door_quantization(path) if artifact.format == "onnx" else {}
-
-    def describe(tensor: art.Tensor) -> dict[str, Any]:
-        quantization = doors.get(tensor.name)
-        if tensor.quantization is not None:
-            quantization = {
-                "scale": tensor.quantization.scales[0],
-                "zero_point": tensor.quantization.zero_points[0],
-            }
-        return {
-            "name": tensor.name,
-            "shape": list(tensor.shape or ()),
-            "dtype": tensor.dtype,
-            "quantization": quantization,
-        }
-
-    return {
-        "schema": 1,
-        "name": job.subject.card.name if job.subject.card else job.subject.name,
-        "precision": job.precision,
-        "target": job.target.name,
-        "convention": job.subject.convention.to_dict(),
-        "inputs": [describe(tensor) for tensor in artifact.inputs],
-        "outputs": [describe(tensor) for tensor in artifact.outputs],
-        "versions": versions(),
-    }
-
-
-def _finish(job: Job, candidate: _Candidate, final: Path, latency: dict[str, Any]) -> Report:
+def _finish(job: Job, candidate: Candidate, final: Path, latency: dict[str, Any]) -> Report:
     """Verifies the chosen file and writes up what it is."""
     subject, samples = job.subject, job.samples
     reference = with_head(subject.model, job.head)
@@ -339,6 +206,7 @@ def _finish(job: Job, candidate: _Candidate, final: Path, latency: dict[str, Any
         operators=art.operator_counts(artifact),
         float_operators=[f"{o.name} of layer {art.layer_of(o, layers)!r}" for o in islands],
         rewrites=candidate.rewrites,
+        choices=[dataclasses.asdict(choice) for choice in candidate.choices],
         warnings=_grouped(check(artifact, job.target, layers)),
         verification=result.to_dict(),
         latency_ms=latency,
@@ -360,7 +228,7 @@ def _grouped(violations: list[Violation]) -> list[str]:
     ]
 
 
-def _evaluated(job: Job, candidate: _Candidate, data: str | Path) -> dict[str, Any]:
+def _evaluated(job: Job, candidate: Candidate, data: str | Path) -> dict[str, Any]:
     """The task's measures of the Keras model and of the file."""
     from kerasdeconv import evaluation
 

@@ -31,10 +31,12 @@ class Report:
         float_operators: Operators that compute in float although the precision is an integer one:
             those that `allow_float` let through, with their layers.
         rewrites: What the lowering did, one line each.
+        choices: The form of each operator that has several: see `tuning.Choice`.
         warnings: What the target takes at a price.
         verification: See `kerasdeconv.export.verification.Verification`.
-        latency_ms: `median` of `runs` runs with `threads` threads, on this machine, in the `form`
-            that was kept; `forms` holds the medians of all that were tried.
+        latency_ms: `median` of `runs` runs with `threads` threads, on this machine, of the `form`
+            that was kept, "lowered" or "stock"; `forms` holds the medians of both, run in turns,
+            and `stock_refused` why the stock conversion could not have been kept.
         calibration: Where the ranges of an integer export came from, None for others.
         versions: Of the packages that made the file, and the processor that timed it.
         metrics: The task's measures of the Keras model and of the file, where data was given.
@@ -50,6 +52,7 @@ class Report:
     operators: dict[str, int]
     float_operators: list[str]
     rewrites: list[str]
+    choices: list[dict[str, Any]]
     warnings: list[str]
     verification: dict[str, Any]
     latency_ms: dict[str, Any]

@@ -19,6 +19,7 @@ from kerasdeconv.layers.depthwise_transpose import DepthwiseConvTranspose
 from kerasdeconv.layers.initializers import ICNR, BilinearKernel
 from kerasdeconv.layers.instance_batch import BatchToInstances, InstancesToBatch
 from kerasdeconv.layers.linear_upsampling import LinearUpsampling, linear_upsample
+from kerasdeconv.layers.moves import NearestResize, SliceChannels
 from kerasdeconv.layers.ranks import of_rank, per_axis
 from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
@@ -39,9 +40,11 @@ __all__ = [
     "LinearUpsampling",
     "MaxPoolingWithIndices",
     "MaxUnpooling",
+    "NearestResize",
     "ROIAlign",
     "ReflectPadding",
     "RepeatChannels",
+    "SliceChannels",
     "activate",
     "attention_gate",
     "conv_norm_activation",

@@ -59,7 +59,7 @@ class LiteRTPredictor(FilePredictor):
             path, tuple(map(_door, inputs)), tuple(map(_door, outputs)), metadata, convention
         )
 
-    def _invoke(self, stored: list[np.ndarray]) -> list[np.ndarray]:
+    def invoke(self, stored: list[np.ndarray]) -> list[np.ndarray]:
         try:
             self._allocate([tensor.shape for tensor in stored])
             for index, tensor in zip(self._input_indices, stored, strict=True):

@@ -108,7 +108,7 @@ class ORTPredictor(FilePredictor):
         outputs = _doors(self._session.get_outputs(), (metadata or {}).get("outputs"), path)
         super().__init__(path, inputs, outputs, metadata, convention)
 
-    def _invoke(self, stored: list[np.ndarray]) -> list[np.ndarray]:
+    def invoke(self, stored: list[np.ndarray]) -> list[np.ndarray]:
         feed = {door.name: tensor for door, tensor in zip(self.inputs, stored, strict=True)}
         try:
             return self._session.run([door.name for door in self.outputs], feed)

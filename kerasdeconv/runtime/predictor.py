@@ -270,6 +270,11 @@ class FilePredictor(Predictor):
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Runs the file once. See `Predictor.run`."""
+        answers = self.invoke(self.encode(*inputs))
+        return [door.decode(answer) for door, answer in zip(self.outputs, answers, strict=True)]
+
+    def encode(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Turns arrays in the network's own units into what the file takes. Raises as `run`."""
         if len(inputs) != len(self.inputs):
             names = [door.name for door in self.inputs]
             raise ValueError(f"The network takes the inputs {names}. Received: {len(inputs)}")
@@ -282,11 +287,10 @@ class FilePredictor(Predictor):
                 )
             check_values(values, None if stored else self.convention.value_range)
             stored.append(door.encode(values))
-        answers = self._invoke(stored)
-        return [door.decode(answer) for door, answer in zip(self.outputs, answers, strict=True)]
+        return stored
 
     @abc.abstractmethod
-    def _invoke(self, stored: list[np.ndarray]) -> list[np.ndarray]:
+    def invoke(self, stored: list[np.ndarray]) -> list[np.ndarray]:
         """Runs arrays of the doors' own types; outputs in the order of `outputs`."""
 
 

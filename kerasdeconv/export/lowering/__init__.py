@@ -1,73 +1,190 @@
 """Lowering: a Keras model rewritten, exactly, into the form that a target runs best.
 
-`lower(model)` computes the same function as `model`, to float rounding. A rule is one function
-`rule(graph, node) -> bool` that rewrites the graph around a node if it can; see `fold`,
-`transpose` and `volumes`.
+`lower(model)` computes the same function as `model`, to float rounding. It is a small compiler: the
+model is read as a graph (`kerasdeconv.graph`), foldings are applied until none changes anything
+(`fold`), volumes become pictures (`volumes`), and where an operator has several forms (`transpose`,
+`resize`, `shuffle`, `activations`) one is picked: by the target's profile here, by measurement in
+`kerasdeconv.export.tuning`. `rewrites` says what a rule is made of.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import keras
 
-from kerasdeconv.export.lowering import fold, transpose, volumes
+from kerasdeconv.export.lowering import fold, resize, shuffle, transpose, volumes
 from kerasdeconv.export.lowering.head import change_head
+from kerasdeconv.export.lowering.rewrites import (
+    KEEP,
+    Family,
+    Folding,
+    Pick,
+    Site,
+    choose,
+    least_work,
+)
 from kerasdeconv.export.targets import Target, load_target
 from kerasdeconv.graph import Graph, Node, build, read
-from kerasdeconv.sizes import input_shapes
+from kerasdeconv.sizes import input_shapes, specs
 
-__all__ = ["lower", "lower_to_form", "with_head"]
+__all__ = ["Lowered", "lower", "lower_for", "lower_to_form", "static", "with_head"]
 
-Rule = Callable[[Graph, Node], bool]
-
-_FOLDING: tuple[Rule, ...] = (
-    fold.move_rescaling_before_shuffle,
-    fold.move_rescaling_behind_reflection,
-    fold.fold_rescaling,
-    fold.fold_batch_norm,
+_FOLDINGS: tuple[Folding, ...] = (
+    fold.fix_crop,
+    fold.split_separable,
+    fold.fold_into_convolution_before,
+    fold.fold_into_convolution_after,
     fold.fuse_activation,
     fold.bias_everywhere,
 )
+# In this order: what upsamples may leave a depth to space.
+FAMILIES: tuple[Family, ...] = (
+    transpose.TRANSPOSED,
+    transpose.DEPTHWISE,
+    resize.NEAREST_CONVOLUTION,
+    resize.NEAREST,
+    shuffle.DEPTH_TO_SPACE,
+)
 
-# How transposed convolutions may be run. A target's profile orders them by preference.
-_FORM_RULES: dict[str, tuple[Rule, ...]] = {"keep": (), "joint": (transpose.joint,)}
+Allowed = Callable[[Family, Node], Sequence[str]]
 
 
-def lower_to_form(
+@dataclasses.dataclass(frozen=True)
+class Lowered:
+    """A lowered model.
+
+    Attributes:
+        model: In float32, with static shapes and weights of its own.
+        rewrites: What was rewritten, one line each.
+        choices: The form of each operator that has several, by the layer's name.
+    """
+
+    model: keras.Model
+    rewrites: list[str]
+    choices: dict[str, str]
+
+
+def lower_for(
     model: keras.Model,
-    input_shapes: Sequence[tuple[int | None, ...]],
+    input_shapes: Sequence[tuple[int, ...]],
+    target: Target,
+    precision: str,
     *,
-    form: str = "keep",
     head: str | None = None,
-    fold_depth: bool = False,
-) -> tuple[keras.Model, list[str]]:
-    """Lowers a model with one form for its transposed convolutions.
+    pick: Pick | None = None,
+) -> Lowered:
+    """Lowers a model for a target and a precision.
 
     Args:
         model: Functional or Sequential, channels last.
         input_shapes: Shape of each input, batch included.
-        form: One of `kerasdeconv.export.targets.FORMS`.
+        target: Whose profile says which forms may be taken.
+        precision: For which precision.
         head: See `kerasdeconv.export.export`.
-        fold_depth: Whether volumes become pictures, see `volumes`.
-
-    Returns:
-        A new float32 model, and what was rewritten, one line each.
+        pick: Picks a form where there are several; the profile's default without it.
 
     Raises:
         LoweringError: The model is not functional, never built, or cannot be copied.
         ValueError: The layers cannot take these shapes.
     """
+    return _lower(
+        model,
+        input_shapes,
+        head=head,
+        fold_depth=target.folds_volumes(precision),
+        allowed=forms_for(target, precision),
+        pick=pick or least_work(target.channel_tile),
+    )
+
+
+def lower_to_form(
+    model: keras.Model,
+    input_shapes: Sequence[tuple[int, ...]],
+    *,
+    form: str = KEEP,
+    head: str | None = None,
+    fold_depth: bool = False,
+) -> tuple[keras.Model, list[str]]:
+    """Lowers a model with one form for all its operators, where it applies, and "keep" elsewhere.
+
+    Args:
+        model: Functional or Sequential, channels last.
+        input_shapes: Shape of each input, batch included.
+        form: Name of the form.
+        head: See `kerasdeconv.export.export`.
+        fold_depth: Whether volumes become pictures, see `volumes`.
+
+    Returns:
+        The model, and what was rewritten, one line each.
+
+    Raises:
+        LoweringError: The model is not functional, never built, or cannot be copied.
+        ValueError: The layers cannot take these shapes.
+    """
+    lowered = _lower(
+        model,
+        input_shapes,
+        head=head,
+        fold_depth=fold_depth,
+        allowed=lambda family, node: (form, KEEP),
+        pick=least_work(None),
+    )
+    return lowered.model, lowered.rewrites
+
+
+def _lower(
+    model: keras.Model,
+    input_shapes: Sequence[tuple[int, ...]],
+    *,
+    head: str | None,
+    fold_depth: bool,
+    allowed: Allowed,
+    pick: Pick,
+) -> Lowered:
     graph = read(model)
     change_head(graph, head)
-    apply_rules(graph, _FOLDING)
+    fix_shapes(graph, input_shapes)
+    apply_foldings(graph)
     if fold_depth and any(len(v.shape) == 5 for n in graph.nodes for v in (*n.inputs, *n.outputs)):
-        rewrites = graph.rewrites
-        graph = read(build(graph, list(input_shapes), model.name))  # all shapes are known in it
         volumes.fold_volumes(graph)
-        graph.rewrites = [*rewrites, *graph.rewrites]
-    apply_rules(graph, _FORM_RULES[form])
-    return build(graph, list(input_shapes), model.name), graph.rewrites
+    choices: dict[str, str] = {}
+
+    def note(site: Site) -> str:
+        form = pick(site)
+        if len(site.options) > 1 or form != KEEP:
+            choices[site.layer] = form
+        return form
+
+    choose(graph, FAMILIES, allowed, note)
+    graph.rewrites += [
+        f"{node.layer.name}: kept, {why}" for node in graph.nodes if (why := _unknown(node))
+    ]
+    return Lowered(build(graph, list(input_shapes), model.name), graph.rewrites, choices)
+
+
+def _unknown(node: Node) -> str | None:
+    """Why no rule could do anything with a layer that it may concern; None for all others."""
+    layer = node.layer
+    if isinstance(layer, keras.layers.Layer):
+        home = type(layer).__module__.partition(".")[0]
+        if home not in ("keras", "kerasdeconv"):
+            return f"no rule knows {type(layer).__name__}"
+        if getattr(layer, "data_format", None) == "channels_first":
+            return "its channels come first"
+        if isinstance(layer, transpose.KINDS) and max(layer.dilation_rate) > 1:
+            return "it is dilated"
+    return None
+
+
+def forms_for(target: Target, precision: str) -> Allowed:
+    """Names the forms that a target takes in a precision, the preferred first."""
+
+    def allowed(family: Family, node: Node) -> Sequence[str]:
+        return target.forms(family.name, precision, stride=family.stride(node))
+
+    return allowed
 
 
 def lower(
@@ -81,7 +198,7 @@ def lower(
 ) -> keras.Model:
     """Rewrites a model, exactly, into the form that a target prefers by its profile.
 
-    `export` goes on from here and may choose another form by measurement.
+    `export` goes on from here and may choose other forms by measurement.
 
     Args:
         model: Functional or Sequential, channels last.
@@ -96,14 +213,20 @@ def lower(
 
     Raises:
         LoweringError: The model is not functional, never built, or cannot be copied.
-        TargetError: No such target.
+        TargetError: No such target, or it does not take the precision.
         ValueError: The network cannot take the size.
     """
     target = load_target(target) if isinstance(target, str) else target
-    form = target.forms("transposed_convolution", precision)[0]
-    shapes = input_shapes(model, size, batch)
-    folds = target.folds_volumes(precision)
-    return lower_to_form(model, shapes, form=form, head=head, fold_depth=folds)[0]
+    return lower_for(model, input_shapes(model, size, batch), target, precision, head=head).model
+
+
+def static(
+    model: keras.Model, input_shapes: Sequence[tuple[int, ...]], head: str | None = None
+) -> keras.Model:
+    """Returns the model with static shapes, and another head if asked for: nothing lowered."""
+    graph = read(model)
+    change_head(graph, head)
+    return build(graph, list(input_shapes), model.name)
 
 
 def with_head(model: keras.Model, head: str | None) -> keras.Model:
@@ -115,8 +238,18 @@ def with_head(model: keras.Model, head: str | None) -> keras.Model:
     return build(graph, [value.shape for value in graph.inputs], model.name)
 
 
-def apply_rules(graph: Graph, rules: Sequence[Rule]) -> None:
-    """Applies rules, in their order, to every node until none changes anything."""
+def fix_shapes(graph: Graph, input_shapes: Sequence[tuple[int | None, ...]]) -> None:
+    """Works out the shape of everything that flows.
+
+    Raises:
+        ValueError: The layers cannot take these shapes.
+    """
+    for value, tensor in specs(graph, list(input_shapes)).items():  # type: ignore[arg-type]
+        value.shape = tuple(tensor.shape)
+
+
+def apply_foldings(graph: Graph, foldings: Sequence[Folding] = _FOLDINGS) -> None:
+    """Applies foldings, in their order, to every node until none changes anything."""
     changed = True
     while changed:
-        changed = any(rule(graph, node) for rule in rules for node in list(graph.nodes))
+        changed = any(rule(graph, node) for rule in foldings for node in list(graph.nodes))

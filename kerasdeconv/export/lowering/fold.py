@@ -1,148 +1,192 @@
-"""Rules that fold a layer into the convolution beside it.
+"""Foldings: layers that disappear into the convolution beside them.
 
-Each rule takes a graph and a node, rewrites the graph around the node if it can, and says whether
-it did. All are exact: the new kernel and bias compute the same function to float rounding.
+Each takes a graph and a node, rewrites the graph around the node if it can, and says whether it
+did. All are exact: the new kernel and bias compute the same function to float rounding.
+
+BatchNormalization and Rescaling are one thing here, `gain * x + shift` a channel. Between it and
+the convolution there may be layers that only move values about.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Any
 
 import keras
 import numpy as np
 
-from kerasdeconv.graph import Graph, Node
-from kerasdeconv.layers import DepthToSpace, ReflectPadding
+from kerasdeconv import layers
+from kerasdeconv.graph import Graph, Node, Value
 
 _TRANSPOSED = (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
 # These classes alone: one derived from them may do anything with its kernel.
-_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.Conv3D, *_TRANSPOSED)
+CONVOLUTIONS = (
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.Dense,
+    *_TRANSPOSED,
+)
 # What runs inside a convolution in the runtimes.
 _FUSED_ACTIVATIONS = ("relu", "relu6", "tanh", "sigmoid")
+_ZERO_PADDING = (keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)
+_MOVES = (
+    keras.layers.Cropping2D,
+    keras.layers.Cropping3D,
+    layers.CropLike,
+    layers.ReflectPadding,
+)
+_COPIES = (keras.layers.UpSampling3D, layers.NearestResize)
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """`gain * x + shift`, each one number or one a channel."""
+
+    gain: np.ndarray
+    shift: np.ndarray
+
+
+def split_separable(graph: Graph, node: Node) -> bool:
+    """Takes a separable convolution apart into its two."""
+    layer = node.layer
+    if type(layer) is not keras.layers.SeparableConv2D or layer.data_format != "channels_last":
+        return False
+    deep = keras.layers.DepthwiseConv2D(
+        layer.kernel_size,
+        strides=layer.strides,
+        padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
+        depth_multiplier=layer.depth_multiplier,
+        use_bias=False,
+        name=f"{layer.name}_depthwise",
+        dtype="float32",
+    )
+    deep.build(node.inputs[0].shape)
+    deep.set_weights([_array(layer.depthwise_kernel)])
+    kernel = _array(layer.pointwise_kernel)
+    point = keras.layers.Conv2D(
+        layer.filters, 1, activation=layer.activation, name=layer.name, dtype="float32"
+    )
+    point.build((None, None, None, kernel.shape[-2]))
+    point.set_weights([kernel, _array(layer.bias) if layer.use_bias else np.zeros(layer.filters)])
+    middle = Value((*node.output.shape[:-1], kernel.shape[-2]), "float32")
+    graph.replace(
+        [node],
+        [Node(deep, node.inputs, [middle]), Node(point, [middle], node.outputs)],
+        f"{layer.name}: taken apart into a depthwise and a 1 x 1 convolution",
+    )
+    return True
+
+
+def fix_crop(graph: Graph, node: Node) -> bool:
+    """Crops by numbers where a map was cropped to the size of another one."""
+    if type(node.layer) is not layers.CropLike or len(node.output.shape) != 4:
+        return False
+    sides = [value.shape[1:3] for value in (node.inputs[0], node.output)]
+    if None in (*sides[0], *sides[1]):
+        return False
+    offset = node.layer.offset
+    margins = []
+    for have, want in np.transpose(sides).tolist():
+        start = (have - want) // 2 if offset is None else offset
+        margins.append((start, have - want - start))
+    crop = keras.layers.Cropping2D(tuple(margins), name=node.layer.name, dtype="float32")
+    graph.replace(
+        [node], [Node(crop, node.inputs[:1], node.outputs)], f"{crop.name}: crops by {margins}"
+    )
+    return True
 
 
 def bias_everywhere(graph: Graph, node: Node) -> bool:
     """Gives a convolution without bias one of zeros, so that what follows can fold into it."""
-    if type(node.layer) not in _CONVOLUTIONS or node.layer.use_bias:
+    if type(node.layer) not in CONVOLUTIONS or node.layer.use_bias:
         return False
-    kernel, bias = _weights(node.layer)
-    layer = rebuilt(node.layer, kernel, bias)
+    layer = rebuilt(node.layer, *weights(node.layer))
     graph.replace([node], [Node(layer, node.inputs, node.outputs)], f"{layer.name}: bias added")
     return True
 
 
-def fold_batch_norm(graph: Graph, node: Node) -> bool:
-    """Folds a BatchNorm into the convolution before it.
+def fold_into_convolution_before(graph: Graph, node: Node) -> bool:
+    """Folds an affine layer into the convolution before it.
 
-    With `g = gamma / sqrt(variance + epsilon)`, the kernel is multiplied by g along its output
-    channels and the bias becomes `(bias - mean) * g + beta` (Ioffe and Szegedy 2015, section 3.1).
+    The kernel is multiplied by the gain along its output channels and the bias becomes
+    `bias * gain + shift` (Ioffe and Szegedy 2015, section 3.1). Through zeros that were put around
+    the map only the gain can go; the shift, which is in the zeros' place too, stays behind.
     """
-    norm = node.layer
-    convolution = _linear_convolution_before(graph, node)
-    if not isinstance(norm, keras.layers.BatchNormalization) or convolution is None:
+    affine = affine_of(node)
+    if affine is None:
         return False
-    if norm.axis not in (-1, len(node.output.shape) - 1):
+    moves, convolution = _way_up(graph, node)
+    if convolution is None or not convolution.linear:
         return False
-    mean, variance = _array(norm.moving_mean), _array(norm.moving_variance)
-    gain = 1 / np.sqrt(variance + norm.epsilon)
-    if norm.scale:
-        gain = gain * _array(norm.gamma)
-    shift = -mean * gain
-    if norm.center:
-        shift = shift + _array(norm.beta)
-    _fold_after(graph, convolution, node, gain, shift)
+    gain, shift = affine.gain, affine.shift
+    padded = any(type(move.layer) in _ZERO_PADDING for move in moves) and np.any(shift)
+    if padded and np.all(gain == 1):
+        return False
+    for move in moves:  # from the affine layer up
+        if type(move.layer) is layers.DepthToSpace:
+            blocks = math.prod(layers.per_axis(move.layer.block_size, len(move.output.shape) - 2))
+            gain, shift = (np.tile(v, blocks) if v.ndim else v for v in (gain, shift))
+    kernel, bias = weights(convolution.layer)
+    layer = rebuilt(
+        convolution.layer,
+        _times_outputs(convolution.layer, kernel, gain),
+        bias * gain + (0 if padded else shift),
+    )
+    why = f"{node.layer.name}: folded into {layer.name}"
+    new = [Node(layer, convolution.inputs, convolution.outputs), *reversed(moves)]
+    if padded:
+        rest = keras.layers.Rescaling(1.0, shift, name=node.layer.name, dtype="float32")
+        new.append(Node(rest, node.inputs, node.outputs))
+    else:
+        last = new[-1]
+        new[-1] = Node(last.layer, last.inputs, node.outputs, last.call)
+    graph.replace([convolution, *moves, node], new, why)
     return True
 
 
-def fold_rescaling(graph: Graph, node: Node) -> bool:
-    """Folds a Rescaling into the convolution before it, or into the one after.
+def fold_into_convolution_after(graph: Graph, node: Node) -> bool:
+    """Folds an affine layer into the convolution behind it.
 
-    Before a zero-padded convolution only a factor can fold: an offset would have to be in the
-    padding too; an unpadded one takes both.
+    Before a zero-padded convolution only a gain can fold: a shift would have to be in the padding
+    too; an unpadded one takes both.
     """
-    if not isinstance(node.layer, keras.layers.Rescaling):
+    affine = affine_of(node)
+    if affine is None or not keras.backend.is_float_dtype(node.inputs[0].dtype):
+        return False  # a Rescaling is also what makes bytes real numbers
+    moves, after = _way_down(graph, node)
+    if after is None or type(after.layer) is keras.layers.Dense:
         return False
-    factor, offset = np.asarray(node.layer.scale), np.asarray(node.layer.offset)
-    if factor.size != 1 or offset.size != 1:
+    shifts = bool(np.any(affine.shift))
+    padded = any(type(move.layer) in _ZERO_PADDING for move in moves)
+    padded |= type(after.layer) in _TRANSPOSED or after.layer.padding != "valid"
+    if shifts and padded:
         return False
-    factor, offset = factor.reshape(()), offset.reshape(())
-    before = _linear_convolution_before(graph, node)
-    if before is not None:
-        _fold_after(graph, before, node, factor, offset)
-        return True
-    after = graph.only_consumer(node.output)
-    if after is None or type(after.layer) not in _CONVOLUTIONS:
-        return False
-    if not keras.backend.is_float_dtype(node.inputs[0].dtype):
-        return False  # the Rescaling is also what makes bytes real numbers
-    unpadded = type(after.layer) not in _TRANSPOSED and after.layer.padding == "valid"
-    if offset != 0 and not unpadded:
-        return False
-    kernel, bias = _weights(after.layer)
-    if offset != 0:  # every output sees the whole kernel
-        bias = bias + offset * kernel.sum(axis=tuple(range(kernel.ndim - 1)))
-    layer = rebuilt(after.layer, kernel * factor, bias)
-    graph.replace(
-        [node, after],
-        [Node(layer, node.inputs, after.outputs)],
-        f"{node.layer.name}: folded into {layer.name}",
-    )
-    return True
-
-
-def move_rescaling_behind_reflection(graph: Graph, node: Node) -> bool:
-    """Swaps a Rescaling and a following reflection, so that it stands before the convolution."""
-    reflection = graph.only_consumer(node.output) if len(node.outputs) == 1 else None
-    if not isinstance(node.layer, keras.layers.Rescaling) or reflection is None:
-        return False
-    if not isinstance(reflection.layer, ReflectPadding):
-        return False
-    if np.size(node.layer.scale) != 1 or np.size(node.layer.offset) != 1:
-        return False
-    if not keras.backend.is_float_dtype(node.inputs[0].dtype):
-        return False
-    middle = node.output
-    middle.shape = reflection.output.shape
-    graph.replace(
-        [node, reflection],
-        [
-            Node(reflection.layer, node.inputs, [middle]),
-            Node(node.layer, [middle], reflection.outputs),
-        ],
-        f"{node.layer.name}: moved behind {reflection.layer.name}",
-    )
-    return True
-
-
-def move_rescaling_before_shuffle(graph: Graph, node: Node) -> bool:
-    """Swaps depth to space and a following Rescaling, so that the factor can fold."""
-    shuffle = graph.producer(node.inputs[0]) if node.inputs else None
-    if not isinstance(node.layer, keras.layers.Rescaling) or shuffle is None:
-        return False
-    if not isinstance(shuffle.layer, DepthToSpace) or graph.only_consumer(shuffle.output) is None:
-        return False
-    if np.size(node.layer.scale) != 1 or np.size(node.layer.offset) != 1:
-        return False
-    middle = shuffle.output
-    middle.shape = shuffle.inputs[0].shape
-    graph.replace(
-        [shuffle, node],
-        [
-            Node(node.layer, shuffle.inputs, [middle]),
-            Node(shuffle.layer, [middle], node.outputs),
-        ],
-        f"{node.layer.name}: moved before {shuffle.layer.name}",
-    )
+    kernel, bias = weights(after.layer)
+    if shifts:  # every output sees the whole kernel
+        bias = bias + _seen(after.layer, kernel, affine.shift)
+    layer = rebuilt(after.layer, _times_inputs(after.layer, kernel, affine.gain), bias)
+    way = [Node(move.layer, move.inputs, move.outputs, move.call) for move in moves]
+    end = Node(layer, after.inputs, after.outputs)
+    (way[0] if way else end).inputs = [*node.inputs, *(way[0].inputs[1:] if way else [])]
+    why = f"{node.layer.name}: folded into {layer.name}"
+    graph.replace([node, *moves, after], [*way, end], why)
     return True
 
 
 def fuse_activation(graph: Graph, node: Node) -> bool:
     """Puts an elementwise activation into the convolution before it."""
-    name = _activation_name(node.layer)
-    convolution = _linear_convolution_before(graph, node)
-    if name not in _FUSED_ACTIVATIONS or convolution is None:
+    name = fused_activation(node.layer)
+    convolution = _convolution_before(graph, node)
+    if name is None or convolution is None or not convolution.linear:
         return False
-    layer = rebuilt(convolution.layer, *_weights(convolution.layer), activation=name)
+    if graph.owns(convolution.layer):  # no copy of all its weights for a setting
+        layer = convolution.layer
+        layer.activation = keras.activations.get(name)
+    else:
+        layer = rebuilt(convolution.layer, *weights(convolution.layer), activation=name)
     graph.replace(
         [convolution, node],
         [Node(layer, convolution.inputs, node.outputs)],
@@ -151,19 +195,28 @@ def fuse_activation(graph: Graph, node: Node) -> bool:
     return True
 
 
-def rebuilt(layer: Any, kernel: np.ndarray, bias: np.ndarray, **changes: Any) -> Any:
-    """Copies a convolution in float32 with another kernel and bias, and other settings."""
-    config = {**layer.get_config(), "use_bias": True, "dtype": "float32", **changes}
-    for drop in ("kernel_initializer", "bias_initializer", "lora_rank", "lora_alpha"):
-        config.pop(drop, None)  # `layer.kernel` has low-rank changes in it
-    copy = type(layer).from_config(config)
-    inputs = kernel.shape[-1 if isinstance(layer, _TRANSPOSED) else -2] * config.get("groups", 1)
-    copy.build((None, *[None] * (kernel.ndim - 2), inputs))
-    copy.set_weights([kernel, bias])
-    return copy
+def affine_of(node: Node) -> Affine | None:
+    """What a BatchNormalization or a Rescaling does to each channel; None for anything else."""
+    layer: Any = node.layer
+    if isinstance(layer, keras.layers.BatchNormalization):
+        if layer.axis not in (-1, len(node.output.shape) - 1):
+            return None
+        gain = 1 / np.sqrt(_array(layer.moving_variance) + layer.epsilon)
+        if layer.scale:
+            gain = gain * _array(layer.gamma)
+        shift = -_array(layer.moving_mean) * gain
+        return Affine(gain, shift + _array(layer.beta) if layer.center else shift)
+    if type(layer) is keras.layers.Rescaling:
+        gain, shift = (np.asarray(v, np.float64) for v in (layer.scale, layer.offset))
+        if max(gain.size, shift.size) == 1:
+            return Affine(gain.reshape(()), shift.reshape(()))
+        if all(v.size == 1 or v.shape[:-1] == (1,) * (v.ndim - 1) for v in (gain, shift)):
+            return Affine(*(v.reshape(() if v.size == 1 else -1) for v in (gain, shift)))
+    return None
 
 
-def _activation_name(layer: Any) -> str | None:
+def fused_activation(layer: Any) -> str | None:
+    """Name of an activation layer that can be fused into a convolution; None for all others."""
     if isinstance(layer, keras.layers.Activation):
         # By identity: a user's own function may have any name.
         known = {getattr(keras.activations, name): name for name in _FUSED_ACTIVATIONS}
@@ -173,37 +226,113 @@ def _activation_name(layer: Any) -> str | None:
     return None
 
 
-def _linear_convolution_before(graph: Graph, node: Node) -> Node | None:
-    """The convolution that feeds this node alone and has no activation."""
+def rebuilt(layer: Any, kernel: np.ndarray, bias: np.ndarray, **changes: Any) -> Any:
+    """Copies a convolution in float32 with another kernel and bias, and other settings."""
+    config = {**layer.get_config(), "use_bias": True, "dtype": "float32", **changes}
+    for drop in ("lora_rank", "lora_alpha"):
+        config.pop(drop, None)  # `layer.kernel` has low-rank changes in it
+    for name in ("kernel_initializer", "depthwise_initializer"):
+        if name in config:
+            config[name] = "zeros"  # drawing numbers for millions of weights takes seconds
+    copy = type(layer).from_config(config)
+    axis = -2 if not isinstance(layer, _TRANSPOSED) else -1
+    copy.build((*[None] * (kernel.ndim - 1), kernel.shape[axis] * config.get("groups", 1)))
+    copy.set_weights([kernel, bias])
+    return copy
+
+
+def weights(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias of a convolution (zeros where there is no bias)."""
+    kernel = keras.ops.convert_to_numpy(layer.kernel)
+    if layer.use_bias:
+        return kernel, _array(layer.bias)
+    outputs = {
+        keras.layers.DepthwiseConv2D: math.prod(kernel.shape[-2:]),
+        **dict.fromkeys(_TRANSPOSED, kernel.shape[-2]),
+    }
+    return kernel, np.zeros(outputs.get(type(layer), kernel.shape[-1]))
+
+
+def _times_outputs(layer: Any, kernel: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Multiplies a kernel along its output channels."""
+    if gain.ndim and isinstance(layer, _TRANSPOSED):
+        gain = gain[:, None]  # its kernel is ... x out x in
+    elif gain.ndim and isinstance(layer, keras.layers.DepthwiseConv2D):
+        gain = gain.reshape(kernel.shape[-2:])
+    return _times(kernel, gain)
+
+
+def _times_inputs(layer: Any, kernel: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Multiplies a kernel along its input channels."""
+    if gain.ndim and not isinstance(layer, _TRANSPOSED):
+        groups = getattr(layer, "groups", 1)
+        # Output channels of group g read the input channels of group g.
+        spread = np.repeat(gain.reshape(groups, -1).T, kernel.shape[-1] // groups, axis=1)
+        gain = gain[:, None] if groups == 1 else spread
+    return _times(kernel, gain)
+
+
+def _times(kernel: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Multiplies in float64 and rounds once, without a kernel of float64 in memory."""
+    return np.multiply(kernel, gain, out=np.empty(kernel.shape, np.float32), casting="same_kind")
+
+
+def _seen(layer: Any, kernel: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """What a constant in each input channel adds to each output channel."""
+    shift = np.broadcast_to(shift, kernel.shape[-2] * getattr(layer, "groups", 1))
+    taps = tuple(range(kernel.ndim - 2))
+    seen = _times_inputs(layer, kernel, shift).sum(axis=taps, dtype=np.float64)
+    return seen.ravel() if isinstance(layer, keras.layers.DepthwiseConv2D) else seen.sum(axis=0)
+
+
+def _convolution_before(graph: Graph, node: Node) -> Node | None:
+    """The convolution that feeds this node alone."""
     if len(node.inputs) != 1:
         return None
     before = graph.producer(node.inputs[0])
-    if before is None or type(before.layer) not in _CONVOLUTIONS or not before.linear:
+    if before is None or type(before.layer) not in CONVOLUTIONS:
         return None
     return before if graph.only_consumer(node.inputs[0]) is node else None
 
 
-def _fold_after(
-    graph: Graph, convolution: Node, node: Node, gain: np.ndarray, shift: np.ndarray
-) -> None:
-    """Folds `gain * y + shift` of the output channels into a convolution."""
-    kernel, bias = _weights(convolution.layer)
-    if isinstance(convolution.layer, _TRANSPOSED) and np.ndim(gain):
-        kernel = kernel * gain[:, None]  # its kernel is ... x out x in
-    else:
-        kernel = kernel * gain
-    layer = rebuilt(convolution.layer, kernel, bias * gain + shift)
-    graph.replace(
-        [convolution, node],
-        [Node(layer, convolution.inputs, node.outputs)],
-        f"{node.layer.name}: folded into {layer.name}",
-    )
+def _way_up(graph: Graph, node: Node) -> tuple[list[Node], Node | None]:
+    """Layers that only move values from a convolution down to a node, from the node up."""
+    moves: list[Node] = []
+    while True:
+        convolution = _convolution_before(graph, node)
+        if convolution is not None:
+            return moves, convolution
+        above = graph.producer(node.inputs[0])
+        if above is None or graph.only_consumer(above.outputs[0]) is not node:
+            return moves, None
+        if not (_moves(above) or type(above.layer) is layers.DepthToSpace):
+            return moves, None
+        moves.append(above)
+        node = above
 
 
-def _weights(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias in float64 (zeros where there is no bias)."""
-    kernel = _array(layer.kernel)
-    return kernel, _array(layer.bias) if layer.use_bias else np.zeros(layer.filters)
+def _way_down(graph: Graph, node: Node) -> tuple[list[Node], Node | None]:
+    """Layers that only move values from a node down to a convolution."""
+    moves: list[Node] = []
+    while True:
+        below = graph.only_consumer(node.output) if len(node.outputs) == 1 else None
+        if below is None or node.output is not below.inputs[0]:
+            return moves, None
+        if type(below.layer) in CONVOLUTIONS:
+            return moves, below
+        if not _moves(below):
+            return moves, None
+        moves.append(below)
+        node = below
+
+
+def _moves(node: Node) -> bool:
+    """Whether each output pixel is an input pixel, or a zero."""
+    layer: Any = node.layer
+    if type(layer) is keras.layers.UpSampling2D:
+        return layer.interpolation == "nearest" and layer.data_format == "channels_last"
+    moves = type(layer) in (*_MOVES, *_COPIES, *_ZERO_PADDING)
+    return moves and getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
 def _array(variable: Any) -> np.ndarray:

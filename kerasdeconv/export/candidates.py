@@ -1,0 +1,225 @@
+"""What an export chooses from: the lowered model and the stock conversion, as finished files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kerasdeconv import runtime
+from kerasdeconv.errors import ArtifactError, ExportError, TargetError
+from kerasdeconv.export import artifact as art
+from kerasdeconv.export import onnx, tflite, timing
+from kerasdeconv.export.job import Job, layer_names
+from kerasdeconv.export.lowering import lower_for, static
+from kerasdeconv.export.lowering.rewrites import least_work
+from kerasdeconv.export.metadata import write_metadata
+from kerasdeconv.export.pixel_output import without_clip
+from kerasdeconv.export.report import versions
+from kerasdeconv.export.targets import check
+from kerasdeconv.export.tuning import Choice, Chooser, machine_key
+
+# The stock conversion is kept where it is faster by more than what two runs of one file differ by.
+_FASTER = 0.97
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One way to convert the model, as a finished file.
+
+    Attributes:
+        form: "lowered" or "stock".
+        path: The file.
+        rewrites: What the lowering did, one line each.
+        choices: The forms of operators that have several.
+        predictor: Runs the file.
+    """
+
+    form: str
+    path: Path
+    rewrites: list[str]
+    choices: list[Choice]
+    predictor: runtime.FilePredictor
+
+
+def make_lowered(
+    job: Job, folder: Path, *, tune: bool, progress: Callable[[str], None]
+) -> Candidate:
+    """Lowers and converts the model, in the forms that measure fastest if `tune` asks for it.
+
+    Raises:
+        ExportError: It cannot be converted in the asked precision.
+        TargetError: The target does not take it.
+    """
+    target = job.target
+    default = least_work(target.channel_tile)
+    convert = _converter(job) if tune and target.tunes else None
+    key = machine_key(target.name, job.precision)
+    chooser = Chooser(default, convert, _meter, key, target.channel_tile)
+    progress("choosing forms" if convert else "lowering")
+    lowered = lower_for(
+        job.subject.model, job.shapes, target, job.precision, head=job.head, pick=chooser.pick
+    )
+    rewrites = lowered.rewrites
+    model = lowered.model
+    if _pixels(job) and job.precision == "int8":
+        model, dropped = without_clip(model)
+        rewrites = [*rewrites, *dropped]
+    progress("converting")
+    path = folder / f"lowered.{target.format}"
+    path.write_bytes(_convert(job, model))
+    _require_precision(job, path)
+    _require_target(job, path)
+    write_metadata(path, _metadata(job, path))
+    return Candidate("lowered", path, rewrites, chooser.choices, runtime.open(path))
+
+
+def make_stock(job: Job, folder: Path) -> tuple[Candidate | None, str | None]:
+    """Converts the model as it is: static shapes and frozen weights, but nothing rewritten.
+
+    Returns:
+        The candidate, None where the converter or the runtime fails; and why it cannot be kept,
+        None where it can.
+    """
+    path = folder / f"stock.{job.target.format}"
+    reason = None
+    try:
+        path.write_bytes(_convert(job, static(job.subject.model, job.shapes, job.head)))
+        try:
+            _require_precision(job, path)
+            _require_target(job, path)
+        except (ExportError, TargetError) as error:
+            reason = _without_received(error)
+        write_metadata(path, _metadata(job, path))
+        return Candidate("stock", path, [], [], runtime.open(path)), reason
+    except (ArtifactError, ExportError) as error:
+        return None, _without_received(error)
+
+
+def faster(
+    job: Job, lowered: Candidate, stock: Candidate | None, refusal: str | None
+) -> tuple[Candidate, dict[str, Any]]:
+    """Times both, interleaved, and keeps the lowered one unless the stock one is faster.
+
+    Returns:
+        What is kept, and the figures for the report.
+    """
+    candidates = [lowered] if stock is None else [lowered, stock]
+    sample = job.samples.values[0]
+    inputs = sample if isinstance(sample, list) else [sample]
+    medians, runs = timing.medians([candidate.predictor for candidate in candidates], inputs)
+    forms = {c.form: median for c, median in zip(candidates, medians, strict=True)}
+    kept = lowered
+    if stock is not None and refusal is None and forms["stock"] < _FASTER * forms["lowered"]:
+        kept = stock
+    return kept, {
+        "median": forms[kept.form],
+        "runs": runs,
+        "threads": 1,
+        "form": kept.form,
+        "forms": forms,
+        "stock_refused": refusal,
+    }
+
+
+def _without_received(error: Exception) -> str:
+    return str(error).partition(" Received:")[0]
+
+
+def _pixels(job: Job) -> bool:
+    return job.subject.convention.output == "pixels"
+
+
+def _convert(job: Job, model: keras.Model) -> bytes:
+    convert = tflite.to_tflite if job.target.format == "tflite" else onnx.to_onnx
+    return convert(
+        model,
+        precision=job.precision,
+        samples=job.samples.values,
+        door=job.door,
+        pixel_output=_pixels(job),
+    )
+
+
+def _converter(job: Job) -> Callable[[keras.Model, list[np.ndarray], Path], Path]:
+    """Converts a part of the model, with integers at the doors of an integer file."""
+    convert = tflite.to_tflite if job.target.format == "tflite" else onnx.to_onnx
+    door = "int8" if job.precision == "int8" else "float32"
+
+    def write(model: keras.Model, sample: list[np.ndarray], path: Path) -> Path:
+        path = path.with_suffix(f".{job.target.format}")
+        samples: list[Any] = [sample]
+        path.write_bytes(convert(model, precision=job.precision, samples=samples, door=door))
+        return path
+
+    return write
+
+
+def _meter(files: list[Path], sample: list[np.ndarray]) -> list[float]:
+    """Times files of one network in turns, in milliseconds."""
+    return timing.medians([runtime.open(file) for file in files], sample)[0]
+
+
+def _require_precision(job: Job, path: Path) -> None:
+    """Refuses float islands that nobody allowed."""
+    layers = layer_names(job.subject.model)
+    operators = art.float_operators(art.read_artifact(path), job.precision)
+    origins = [(operator.name, art.layer_of(operator, layers)) for operator in operators]
+    refused = [origin for origin in origins if origin[1] not in job.allow_float]
+    if refused:
+        name, layer = next((o for o in refused if o[1]), refused[0])
+        where = f" of layer {layer!r}" if layer else ""
+        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+        allow = sorted({origin[1] for origin in refused if origin[1]})
+        raise ExportError(
+            f"Not everything can be {job.precision} in {job.target.format}: {name}{where}{more} "
+            f"would stay in float. Change the layers, or allow it by allow_float={allow}. "
+            f"Received: precision={job.precision!r}"
+        )
+
+
+def _require_target(job: Job, path: Path) -> None:
+    """Refuses what the target does not take."""
+    violations = check(path, job.target, layer_names(job.subject.model))
+    errors = [violation for violation in violations if violation.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise TargetError(
+            f"The target {job.target.name!r} does not take the model: {errors[0]}{more}. "
+            f"Received: {job.subject.model.name!r}"
+        )
+
+
+def _metadata(job: Job, path: Path) -> dict[str, Any]:
+    """What is written into the file."""
+    artifact = art.read_artifact(path)
+    doors = onnx.door_quantization(path) if artifact.format == "onnx" else {}
+
+    def describe(tensor: art.Tensor) -> dict[str, Any]:
+        quantization = doors.get(tensor.name)
+        if tensor.quantization is not None:
+            quantization = {
+                "scale": tensor.quantization.scales[0],
+                "zero_point": tensor.quantization.zero_points[0],
+            }
+        return {
+            "name": tensor.name,
+            "shape": list(tensor.shape or ()),
+            "dtype": tensor.dtype,
+            "quantization": quantization,
+        }
+
+    return {
+        "schema": 1,
+        "name": job.subject.card.name if job.subject.card else job.subject.name,
+        "precision": job.precision,
+        "target": job.target.name,
+        "convention": job.subject.convention.to_dict(),
+        "inputs": [describe(tensor) for tensor in artifact.inputs],
+        "outputs": [describe(tensor) for tensor in artifact.outputs],
+        "versions": versions(),
+    }
