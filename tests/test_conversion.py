@@ -304,3 +304,19 @@ def test_luma_goes_in_as_bytes(tmp_path):
     quantization = read_artifact(path).inputs[0].quantization
     assert quantization.scales[0] == pytest.approx(1.0, abs=1e-6)
     assert quantization.zero_points == (0,)
+
+
+@pytest.mark.parametrize(
+    ("precision", "form"), [("int8", "split"), ("int8", "rows"), ("int16x8", "rows")]
+)
+def test_each_convolution_has_a_bias_in_its_own_scale(precision, form, tmp_path):
+    """Phases of one transposed convolution have the same bias, which the converter keeps once."""
+    low, _ = lower_to_form(autoencoder(), [(1, 16, 16, 3)], form=form)
+    path = tmp_path / "file.tflite"
+    path.write_bytes(to_tflite(low, precision=precision, samples=pictures((16, 16, 3))))
+    found = [o.inputs[:3] for o in read_artifact(path).operators if o.name == "CONV_2D"]
+    assert len(found) >= 4
+    for data, weights, bias in found:
+        scales = np.multiply(weights.quantization.scales, data.quantization.scales[0])
+        # Scales are float32 numbers: their product is rounded once.
+        np.testing.assert_allclose(bias.quantization.scales, scales, rtol=1e-6)

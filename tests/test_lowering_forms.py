@@ -285,7 +285,10 @@ class TestLeastWork:
         ("layer", "form"),
         [
             (L.Conv2DTranspose(32, 2, 2), "joint"),  # all phases read one pixel
-            (L.Conv2DTranspose(32, 3, 2, padding="same"), "split"),  # joint: 16/9 of the multiplications
+            (
+                L.Conv2DTranspose(32, 3, 2, padding="same"),
+                "split",
+            ),  # joint: 16/9 of the multiplications
             (L.Conv2DTranspose(1, 9, 3), "joint"),  # nine phases fit one tile
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import importlib.metadata
 import json
@@ -76,6 +77,19 @@ class Report:
         finally:
             partial.unlink(missing_ok=True)
 
+    def _latency(self) -> str:
+        """The median, and the stock conversion's beside it."""
+        times = self.latency_ms
+        said = f"{times['median']:.2f} ms (median of {times['runs']})"
+        other = times["forms"].get("stock" if times["form"] == "lowered" else "lowered")
+        if times["form"] == "stock":
+            return f"{said}; the stock conversion, kept since lowered takes {other:.2f} ms"
+        if other is not None:
+            said += f"; stock conversion {other:.2f} ms"
+        if times["stock_refused"]:
+            said += f"; stock conversion refused: {times['stock_refused']}"
+        return said
+
     def rows(self) -> list[tuple[str, str]]:
         """Returns what matters most as pairs of words, for a table."""
         check = self.verification
@@ -91,11 +105,11 @@ class Report:
             ("operators", ", ".join(f"{n} {name}" for name, n in self.operators.items())),
             ("rewrites", str(len(self.rewrites))),
             (f"verified on {check['samples']} samples", error),
-            (
-                f"latency, {self.latency_ms['threads']} thread",
-                f"{self.latency_ms['median']:.2f} ms (median of {self.latency_ms['runs']})",
-            ),
+            (f"latency, {self.latency_ms['threads']} thread", self._latency()),
         ]
+        if self.choices:
+            forms = collections.Counter(f"{c['form']} ({c['source']})" for c in self.choices)
+            rows.append(("forms", ", ".join(f"{n} {form}" for form, n in forms.items())))
         rows += [("in float", line) for line in self.float_operators]
         rows += [("note", line) for line in self.warnings]
         return rows

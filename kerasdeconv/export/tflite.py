@@ -13,6 +13,7 @@ import numpy as np
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.function import freeze
 from kerasdeconv.export.pixel_output import tflite_pixels
+from kerasdeconv.export.shared_biases import own_biases
 from kerasdeconv.quiet import quiet
 
 DOORS = ("float32", "int8", "uint8")
@@ -70,6 +71,8 @@ def to_tflite(
             content = bytes(converter.convert())
     except (ConverterError, RuntimeError, ValueError) as error:
         raise _explained(error, function, model) from None
+    if precision == "int16x8":
+        content = own_biases(content)
     return tflite_pixels(content) if pixel_output and precision == "int8" else content
 
 

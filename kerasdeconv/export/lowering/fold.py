@@ -84,12 +84,11 @@ def fix_crop(graph: Graph, node: Node) -> bool:
     """Crops by numbers where a map was cropped to the size of another one."""
     if type(node.layer) is not layers.CropLike or len(node.output.shape) != 4:
         return False
-    sides = [value.shape[1:3] for value in (node.inputs[0], node.output)]
-    if None in (*sides[0], *sides[1]):
-        return False
-    offset = node.layer.offset
     margins = []
-    for have, want in np.transpose(sides).tolist():
+    for have, want in zip(node.inputs[0].shape[1:3], node.output.shape[1:3], strict=True):
+        if have is None or want is None:
+            return False
+        offset = node.layer.offset
         start = (have - want) // 2 if offset is None else offset
         margins.append((start, have - want - start))
     crop = keras.layers.Cropping2D(tuple(margins), name=node.layer.name, dtype="float32")
