@@ -8,7 +8,7 @@ JAX_STAMP := $(JAX_VENV)/.installed
 
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: setup demo test test-slow test-jax lint format clean
+.PHONY: setup demo test test-slow test-jax bench lint format clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,10 @@ $(JAX_STAMP): pyproject.toml constraints.txt
 	$(JAX_VENV)/bin/python $(PIP_INSTALL) keras jax pillow wrapt pytest
 	$(JAX_VENV)/bin/python $(PIP_INSTALL) --no-deps -e .
 	touch $@
+
+# Times every zoo entry and figure against the stock converter, on a machine that is otherwise idle.
+bench: setup
+	$(BIN)/python benchmarks/run.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ KEYS = {
     "artifact", "format", "target", "precision", "size_bytes", "input", "outputs", "operators",
     "float_operators", "rewrites", "verification", "latency_ms", "versions",
 }  # fmt: skip
-ADDED = {"choices", "warnings", "calibration", "metrics"}
+ADDED = {"choices", "vendor", "warnings", "calibration", "metrics"}
 
 
 def small_zoo_unet() -> keras.Model:

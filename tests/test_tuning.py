@@ -37,7 +37,7 @@ def meter(files, sample):
 
 
 def chooser(convert=convert, meter=meter, key="here"):
-    return tuning.Chooser(least_work(16), convert, meter, key, 16)
+    return tuning.Chooser(least_work(16), convert, meter, key, tile=16)
 
 
 def network(kernel=4, filters=8, name="up") -> Graph:

@@ -132,14 +132,21 @@ def targets(json: Json = False) -> None:
 
     found = [load_target(name) for name in target_names()]
     if json:
-        hidden = ("operators", "lowering")
-        terminal.print_json(
-            [{k: v for k, v in vars(target).items() if k not in hidden} for target in found]
-        )
+        terminal.print_json([target.to_dict() for target in found])
         return
     terminal.print_table(
-        ("name", "runs", "precisions", "int8 door", "where"),
-        [(t.name, t.format, ", ".join(t.precisions), t.door, t.title) for t in found],
+        ("name", "runs", "precisions", "int8 door", "tool", "where"),
+        [
+            (
+                t.name,
+                t.format,
+                ", ".join(t.precisions),
+                t.door if "int8" in t.precisions else "",
+                t.compiler.tool if t.compiler else "",
+                t.title,
+            )
+            for t in found
+        ],
     )
     for target in found:
         for line in target.notes:

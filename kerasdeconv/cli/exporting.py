@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kerasdeconv.cli import naming, terminal
 from kerasdeconv.cli.naming import Like
 from kerasdeconv.cli.terminal import Json
-from kerasdeconv.errors import ArtifactError
+from kerasdeconv.errors import ArtifactError, TargetError
+
+if TYPE_CHECKING:
+    from kerasdeconv.export.targets import Violation
 
 
 def export(
@@ -123,14 +126,32 @@ def check(
 ) -> None:
     """Check a file against a target, operator by operator; exit code 1 when it is refused.
 
+    Where the target's vendor has a tool that is installed here (Vela, OpenVINO), it really takes
+    the file, and its word is printed too.
+
     Example: any file will do, whoever made it.
 
       $ kerasdeconv check other.tflite --target microcontroller
+      $ kerasdeconv check other.tflite --target ethos-u55
     """
+    from kerasdeconv.export.artifact import read_artifact
+    from kerasdeconv.export.targets import Violation, load_target
     from kerasdeconv.export.targets import check as walk
-    from kerasdeconv.export.targets import load_target
+    from kerasdeconv.export.vendors import Compiled, compile_file
 
-    violations = walk(file, load_target(target))
+    profile = load_target(target)
+    artifact = read_artifact(file)
+    violations = walk(artifact, profile)
+    vendor = None
+    if artifact.format == profile.format:
+        try:
+            vendor = compile_file(file, profile)
+        except TargetError as error:
+            reason = str(error).partition(" Received:")[0]
+            violations.append(Violation(reason, source=profile.source))
+    if isinstance(vendor, Compiled):
+        named = {violation.index for violation in violations}
+        violations += [left for left in vendor.left if left.index not in named]
     refused = [violation for violation in violations if violation.severity == "error"]
     if json:
         terminal.print_json(
@@ -139,32 +160,43 @@ def check(
                 "target": target,
                 "accepted": not refused,
                 "violations": [dataclasses.asdict(violation) for violation in violations],
+                "compiled": vendor and vendor.to_dict(),
             }
         )
     else:
         if violations:
-            terminal.print_table(
-                ("", "operator", "at", "layer", "problem"),
-                [
-                    (
-                        v.severity,
-                        v.operator or "the file",
-                        _blank(v.index),
-                        v.layer or "",
-                        v.problem,
-                    )
-                    for v in violations
-                ],
-                right=("at",),
-            )
+            columns = ("", "operator", "at", "version", "type", "shape", "layer", "problem", "by")
+            sources = list(dict.fromkeys(v.source for v in violations if v.source))
+            rows = [_violation_row(v, sources) for v in violations]
+            terminal.print_table(columns, rows, right=("at", "version"))
+            for number, source in enumerate(sources, 1):
+                terminal.stdout().print(f"[{number}] {source}", style="dim", markup=False)
         warnings = len(violations) - len(refused)
         verdict = "does not take" if refused else "takes"
         terminal.stdout().print(
             f"{target} {verdict} {file}: {len(refused)} errors, {warnings} warnings",
             markup=False,
         )
+        if vendor is not None:
+            terminal.stdout().print(vendor.summary(), markup=False)
     if refused:
         raise typer.Exit(1)
+
+
+def _violation_row(violation: Violation, sources: list[str]) -> tuple[str, ...]:
+    """A line of the table; a source is told by its number."""
+    sides = violation.shape if violation.operator is not None else ()
+    return (
+        violation.severity,
+        violation.operator or "the file",
+        _blank(violation.index),
+        _blank(violation.version),
+        violation.dtype or "",
+        "x".join("?" if side is None else str(side) for side in sides or ()),
+        violation.layer or "",
+        violation.problem,
+        f"[{sources.index(violation.source) + 1}]" if violation.source else "",
+    )
 
 
 def _blank(value: int | None) -> str:

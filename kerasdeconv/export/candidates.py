@@ -13,15 +13,16 @@ import numpy as np
 from kerasdeconv import runtime
 from kerasdeconv.errors import ArtifactError, ExportError, TargetError
 from kerasdeconv.export import artifact as art
-from kerasdeconv.export import onnx, tflite, timing
+from kerasdeconv.export import onnx, tflite, timing, vendors
 from kerasdeconv.export.job import Job, layer_names
-from kerasdeconv.export.lowering import lower_for, static
+from kerasdeconv.export.lowering import lower_for
 from kerasdeconv.export.lowering.rewrites import least_work
 from kerasdeconv.export.metadata import write_metadata
 from kerasdeconv.export.pixel_output import without_clip
 from kerasdeconv.export.report import versions
-from kerasdeconv.export.targets import check
-from kerasdeconv.export.tuning import Choice, Chooser, machine_key
+from kerasdeconv.export.stock import convert_stock
+from kerasdeconv.export.targets import Target, check
+from kerasdeconv.export.tuning import Choice, Chooser, Meter, machine_key
 
 # The stock conversion is kept where it is faster by more than what two runs of one file differ by.
 _FASTER = 0.97
@@ -57,9 +58,13 @@ def make_lowered(
     """
     target = job.target
     default = least_work(target.channel_tile)
-    convert = _converter(job) if tune and target.tunes else None
+    meter = _meter(target) if tune else None
+    convert = None if meter is None else _converter(job)
     key = machine_key(target.name, job.precision)
-    chooser = Chooser(default, convert, _meter, key, target.channel_tile)
+    source = "measured" if target.tunes else "estimated"
+    chooser = Chooser(
+        default, convert, meter or _timed, key, tile=target.channel_tile, source=source
+    )
     progress("choosing forms" if convert else "lowering")
     lowered = lower_for(
         job.subject.model, job.shapes, target, job.precision, head=job.head, pick=chooser.pick
@@ -88,7 +93,17 @@ def make_stock(job: Job, folder: Path) -> tuple[Candidate | None, str | None]:
     path = folder / f"stock.{job.target.format}"
     reason = None
     try:
-        path.write_bytes(_convert(job, static(job.subject.model, job.shapes, job.head)))
+        content = convert_stock(
+            job.subject.model,
+            job.shapes,
+            format=job.target.format,
+            precision=job.precision,
+            samples=job.samples.values,
+            door=job.door,
+            head=job.head,
+            pixel_output=_pixels(job),
+        )
+        path.write_bytes(content)
         try:
             _require_precision(job, path)
             _require_target(job, path)
@@ -159,7 +174,20 @@ def _converter(job: Job) -> Callable[[keras.Model, list[np.ndarray], Path], Path
     return write
 
 
-def _meter(files: list[Path], sample: list[np.ndarray]) -> list[float]:
+def _meter(target: Target) -> Meter | None:
+    """Says how long files take on a target: by its compiler's estimate, or by running them here."""
+    if target.tunes:
+        return _timed
+    if target.compiler is None or not vendors.estimates(target.compiler):
+        return None
+
+    def estimated(files: list[Path], sample: list[np.ndarray]) -> list[float]:
+        return [vendors.estimate(file, target) for file in files]
+
+    return estimated
+
+
+def _timed(files: list[Path], sample: list[np.ndarray]) -> list[float]:
     """Times files of one network in turns, in milliseconds."""
     return timing.medians([runtime.open(file) for file in files], sample)[0]
 

@@ -13,6 +13,7 @@ import numpy as np
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.function import output_names, to_function
 from kerasdeconv.export.pixel_output import onnx_pixels
+from kerasdeconv.export.saturation import safe_scales
 from kerasdeconv.quiet import quiet
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
@@ -122,6 +123,7 @@ def _quantized(plain: Any, samples: list[Any], door: str, pixel_output: bool) ->
             per_channel=True,
             activation_type=activations,
             weight_type=QuantType.QInt8,
+            extra_options={"TensorQuantOverrides": safe_scales(onnx.load(prepared))},
         )
         proto = onnx.load(result)
     _move_integers(proto.graph)

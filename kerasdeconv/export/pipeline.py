@@ -15,7 +15,7 @@ import keras
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ExportError, closest
 from kerasdeconv.export import artifact as art
-from kerasdeconv.export import tflite
+from kerasdeconv.export import tflite, vendors
 from kerasdeconv.export.candidates import Candidate, faster, make_lowered, make_stock
 from kerasdeconv.export.job import (
     Job,
@@ -190,6 +190,7 @@ def _finish(job: Job, candidate: Candidate, final: Path, latency: dict[str, Any]
     metadata = artifact.metadata or {}
     layers = layer_names(subject.model)
     islands = art.float_operators(artifact, job.precision)
+    compiled = vendors.compile_file(candidate.path, job.target, layers)
     calibrated = job.precision in ("int8", "int16x8")
     return Report(
         artifact=str(final),
@@ -210,6 +211,7 @@ def _finish(job: Job, candidate: Candidate, final: Path, latency: dict[str, Any]
         warnings=_grouped(check(artifact, job.target, layers)),
         verification=result.to_dict(),
         latency_ms=latency,
+        vendor=None if compiled is None else compiled.to_dict(),
         calibration=(
             {"source": samples.source, "samples": len(samples.values)} if calibrated else None
         ),

@@ -49,16 +49,20 @@ def tflite_pixels(content: bytes) -> bytes:
     graph = model.subgraphs[0]
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
     zero_points = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}
-    index = graph.outputs[0]
-    while True:
+    waiting = [graph.outputs[0]]
+    while waiting:
+        index = waiting.pop()
         tensor = graph.tensors[index]
         if tensor.type in zero_points:
             tensor.quantization.scale = [1.0]
             tensor.quantization.zeroPoint = [zero_points[tensor.type]]
         (writer,) = (o for o in graph.operators if index in o.outputs)
-        if names[model.operatorCodes[writer.opcodeIndex].builtinCode] not in _TFLITE_MOVES:
-            return packed(model)
-        index = writer.inputs[0]
+        name = names[model.operatorCodes[writer.opcodeIndex].builtinCode]
+        if name == "CONCATENATION":  # its parts have the scale of the whole
+            waiting += list(writer.inputs)
+        elif name in _TFLITE_MOVES:
+            waiting.append(writer.inputs[0])
+    return packed(model)
 
 
 def onnx_pixels(proto: Any, quantize: Any) -> None:

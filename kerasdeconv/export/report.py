@@ -38,6 +38,8 @@ class Report:
         latency_ms: `median` of `runs` runs with `threads` threads, on this machine, of the `form`
             that was kept, "lowered" or "stock"; `forms` holds the medians of both, run in turns,
             and `stock_refused` why the stock conversion could not have been kept.
+        vendor: What the vendor's own tool made of the file, or that it is not installed; None for
+            a target without such a tool. See `vendors.Compiled`.
         calibration: Where the ranges of an integer export came from, None for others.
         versions: Of the packages that made the file, and the processor that timed it.
         metrics: The task's measures of the Keras model and of the file, where data was given.
@@ -57,6 +59,7 @@ class Report:
     warnings: list[str]
     verification: dict[str, Any]
     latency_ms: dict[str, Any]
+    vendor: dict[str, Any] | None
     calibration: dict[str, Any] | None
     versions: dict[str, str]
     metrics: dict[str, Any] | None = None
@@ -110,6 +113,8 @@ class Report:
         if self.choices:
             forms = collections.Counter(f"{c['form']} ({c['source']})" for c in self.choices)
             rows.append(("forms", ", ".join(f"{n} {form}" for form, n in forms.items())))
+        if self.vendor is not None:
+            rows.append((self.vendor["tool"], self.vendor["summary"]))
         rows += [("in float", line) for line in self.float_operators]
         rows += [("note", line) for line in self.warnings]
         return rows

@@ -40,14 +40,15 @@ def own_biases(content: bytes) -> bytes:
             if bias in seen and graph.tensors[bias].type == schema.TensorType.INT64:
                 data, weights = (operator.inputs[i] for i in ((2, 1) if place == 3 else (0, 1)))
                 inputs = [int(i) for i in operator.inputs]
-                inputs[place] = _copied(model, graph, bias, data, weights, schema)
+                inputs[place] = _copied(model, graph, bias, (data, weights))
                 operator.inputs = inputs
             seen.add(bias)
     return packed(model)
 
 
-def _copied(model: Any, graph: Any, bias: int, data: int, weights: int, schema: Any) -> int:
-    """Adds a copy of a bias in the scale of an operator's input and weights."""
+def _copied(model: Any, graph: Any, bias: int, factors: tuple[int, int]) -> int:
+    """Adds a copy of a bias in the scale of an operator's input times its weights."""
+    data, weights = factors
     scale = graph.tensors[data].quantization.scale[0] * np.asarray(
         graph.tensors[weights].quantization.scale, np.float64
     )
@@ -58,7 +59,7 @@ def _copied(model: Any, graph: Any, bias: int, data: int, weights: int, schema: 
     tensor.quantization.scale = [float(s) for s in np.broadcast_to(scale, integers.shape)]
     tensor.quantization.zeroPoint = [0] * len(integers)
     tensor.name = tensor.name + f"_{len(graph.tensors)}".encode()
-    buffer = schema.BufferT()
+    buffer = copy.copy(model.buffers[tensor.buffer])
     buffer.data = np.frombuffer(integers.tobytes(), np.uint8)
     tensor.buffer = len(model.buffers)
     model.buffers.append(buffer)

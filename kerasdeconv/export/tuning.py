@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import platform
 import tempfile
@@ -47,7 +48,7 @@ class Choice:
         family: Which forms it has.
         form: The one that was kept.
         milliseconds: Medians of the forms that were tried, by name; empty where none was.
-        source: "measured", "remembered", or "profile".
+        source: "measured", "estimated" by a vendor's compiler, "remembered", or "profile".
     """
 
     layer: str
@@ -66,6 +67,7 @@ class Chooser:
         meter: Times files on a sample, in turns.
         key: What a measurement depends on besides the operator: target, precision, machine.
         tile: Output channels that a kernel of the runtime computes at once.
+        source: What to call a measurement.
 
     Attributes:
         choices: Of all operators so far that have several forms.
@@ -77,9 +79,12 @@ class Chooser:
         convert: Convert | None,
         meter: Meter,
         key: str,
+        *,
         tile: int | None = None,
+        source: str = "measured",
     ) -> None:
         self._default, self._convert, self._meter = default, convert, meter
+        self._source = source
         self._key, self._tile = key, tile or 1
         self._memory = Memory() if convert else None
         self.choices: list[Choice] = []
@@ -100,7 +105,7 @@ class Chooser:
         key = f"{self._key} {site.family} {signature(cut.nodes)} {','.join(names)}"
         times, source = self._memory.get(key), "remembered"
         if times is None:
-            times, source = self._measure(self._convert, cut, site, names), "measured"
+            times, source = self._measure(self._convert, cut, site, names), self._source
             self._memory.put(key, times)
         if not times:  # no form could be converted by itself
             return Choice(site.layer, site.family, default, {}, "profile")
@@ -130,7 +135,8 @@ class Chooser:
                     files[name] = convert(model, sample, Path(folder, name))
             if len(files) < 2:
                 return {}
-            return dict(zip(files, self._meter(list(files.values()), sample), strict=True))
+            times = dict(zip(files, self._meter(list(files.values()), sample), strict=True))
+            return {name: time for name, time in times.items() if math.isfinite(time)}
 
 
 class Memory:

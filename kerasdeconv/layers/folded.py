@@ -9,12 +9,10 @@ Shapes are static. Every layer but `FoldDepth` is told the depth, which a folded
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 
-from kerasdeconv.layers.depth_to_space import depth_to_space
 from kerasdeconv.layers.linear_upsampling import upsample_phases
 
 
@@ -113,16 +111,35 @@ class DepthWindow(_Folded):
     def call(self, inputs: Any) -> Any:
         rows = self._spread(inputs)
         before, after = max(self.before, 0), max(self.after, 0)
+        # Once, for all slices: groups of the stride are whole then.
+        after += -(self.depth + before + after) % self.stride
         if before or after:
             rows = keras.ops.pad(rows, [(0, 0), (before, after), (0, 0), (0, 0)])
         first = before - self.before  # negative padding crops
-        last = (self.output_depth - 1) * self.stride + 1
-        seen = []
-        for j in range(self.size):
-            start = first + j * self.dilation
-            part = rows[:, start : start + last : self.stride]
-            seen.append(self._gather(part, inputs.shape[2]))
+        starts = [first + j * self.dilation for j in range(self.size)]
+        seen = [
+            inputs if self._is_all(start - before) else self._slices(rows, start, inputs.shape[1:3])
+            for start in starts
+        ]
         return keras.ops.concatenate(seen, axis=-1) if len(seen) > 1 else seen[0]
+
+    def _is_all(self, start: int) -> bool:
+        """Whether the slices from `start` on are those that came in, which need no copy."""
+        return start == 0 and self.stride == 1 and self.output_depth == self.depth
+
+    def _slices(self, rows: Any, start: int, sides: tuple[int, int]) -> Any:
+        """Every stride-th slice from one on.
+
+        As many slices as the stride lie below each other and are cut apart as rows are: runtimes
+        have fast slices without strides.
+        """
+        height, width = sides
+        batch, depth, _, pixels = rows.shape
+        group, place = divmod(start, self.stride)
+        shape = (batch, depth // self.stride, self.stride * height, pixels)
+        rows = keras.ops.reshape(rows, shape)
+        rows = rows[:, group : group + self.output_depth, place * height : (place + 1) * height]
+        return self._gather(rows, width)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -258,8 +275,91 @@ class DepthLinear(_Folded):
 
 
 @keras.saving.register_keras_serializable(package="kerasdeconv")
-class FoldedDepthToSpace(keras.layers.Layer):
-    """Depth to space of volumes on a folded map; channels are ordered block first.
+class FoldedGroupNormalization(_Folded):
+    """Group normalization of volumes on a folded map, in operators on four axes at most.
+
+    Keras' own layer takes the groups apart on a fifth axis. Here each channel is averaged by
+    itself, and then the channels of a group, of which little is left by then. Source: Wu and He,
+    "Group normalization" (2018).
+
+    Args:
+        depth: Slices of a volume that comes in.
+        groups: Into which the channels are divided; as many as channels for instance normalization.
+        epsilon: Added to the variance.
+        center: Whether there is an offset for each channel.
+        scale: Whether there is a factor for each channel.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        groups: int,
+        *,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(depth, **kwargs)
+        self.groups, self.epsilon, self.center, self.scale = int(groups), epsilon, center, scale
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        channels = (input_shape[-1],)
+        self.gamma = (
+            self.add_weight(shape=channels, initializer="ones", name="gamma")
+            if self.scale
+            else None
+        )
+        self.beta = (
+            self.add_weight(shape=channels, initializer="zeros", name="beta")
+            if self.center
+            else None
+        )
+
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        slices, height, width, channels = inputs.shape
+        batch = slices // self.depth
+        x = keras.ops.reshape(inputs, (batch, self.depth * height, width, channels))
+        centred = x - self._averaged(x)
+        factor = keras.ops.rsqrt(self._averaged(centred * centred) + self.epsilon)
+        if self.gamma is not None:
+            factor = factor * self.gamma
+        normed = centred * factor
+        if self.beta is not None:
+            normed = normed + self.beta
+        return keras.ops.reshape(normed, inputs.shape)
+
+    def _averaged(self, x: Any) -> Any:
+        """Averages over voxels and the channels of a group: N x rows x W x C to N x 1 x 1 x C."""
+        channels = x.shape[-1]
+        each = keras.ops.mean(x, axis=(1, 2), keepdims=True)
+        if self.groups == channels:
+            return each
+        grouped = keras.ops.reshape(each, (-1, 1, self.groups, channels // self.groups))
+        mean = keras.ops.mean(grouped, axis=3, keepdims=True)
+        # A product is an operator that every target has; a broadcast is not.
+        spread = mean * keras.ops.ones((1, 1, 1, channels // self.groups))
+        return keras.ops.reshape(spread, (-1, 1, 1, channels))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+        }
+
+
+@keras.saving.register_keras_serializable(package="kerasdeconv")
+class FoldedBlocks(keras.layers.Layer):
+    """Depth to space of volumes on folded maps, one for each depth and row of the block.
+
+    Whole rows are laid side by side and slices below each other, then cut again: four axes at most,
+    for blocks that depth to space of pictures, which are squares, does not take.
 
     Args:
         block_size: Factor of the depth, the height and the width.
@@ -269,18 +369,18 @@ class FoldedDepthToSpace(keras.layers.Layer):
         super().__init__(**kwargs)
         self.block_size = tuple(block_size)
 
-    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        slices, height, width, channels = input_shape
+    def compute_output_shape(self, input_shape: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        slices, height, width, channels = input_shape[0]
         deep, high, wide = self.block_size
-        channels //= math.prod(self.block_size)
-        return (slices * deep, height * high, width * wide, channels)
+        return (slices * deep, height * high, width * wide, channels // wide)
 
-    def call(self, inputs: Any) -> Any:
-        deep, *block = self.block_size
-        parts = keras.ops.split(inputs, deep, axis=-1) if deep > 1 else [inputs]
-        maps = [depth_to_space(part, tuple(block)) for part in parts]
-        joined = keras.ops.concatenate(maps, axis=1) if deep > 1 else maps[0]
-        return keras.ops.reshape(joined, self.compute_output_shape(inputs.shape))
+    def call(self, inputs: list[Any]) -> Any:
+        shape = self.compute_output_shape([x.shape for x in inputs])
+        high = self.block_size[1]
+        rows = [
+            keras.ops.concatenate(inputs[i : i + high], axis=2) for i in range(0, len(inputs), high)
+        ]
+        return keras.ops.reshape(keras.ops.concatenate(rows, axis=1), shape)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block_size": self.block_size}

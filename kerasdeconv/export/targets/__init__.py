@@ -3,7 +3,11 @@
 A target is a TOML file in this folder. Its keys are the fields of `Target`; its operators are an
 allow-list of rules, whose keys are the fields of `Rule` plus `names`. Several rules may name one
 operator: it is taken when one of them takes it, the earlier the better, and one with a `note`
-takes it at a price.
+takes it at a price. `[defaults]` holds what rules have in common; its source is also that of the
+list itself, of what is not on it.
+
+A profile that `extends` another one has all its keys but those that it gives itself; `[lowering]`
+alone is put together, family by family.
 """
 
 from __future__ import annotations
@@ -17,85 +21,37 @@ from typing import Any
 
 from kerasdeconv.errors import TargetError, closest
 from kerasdeconv.export import artifact as art
+from kerasdeconv.export.targets.lowering import FORMS, KEEP, Lowering, parse_lowering
+from kerasdeconv.export.targets.rules import Rule, axes_problems, rank_problems
 from kerasdeconv.tables import read_toml
 
-FORMS = ("keep", "joint")
+__all__ = [
+    "FORMS",
+    "Compiler",
+    "Rule",
+    "Target",
+    "Violation",
+    "check",
+    "load_target",
+    "target_names",
+]
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
-    """One way in which a target takes an operator. A field that is None or empty does not limit.
+class Compiler:
+    """The vendor's own tool that takes a target's files, see `kerasdeconv.export.vendors`.
 
     Attributes:
-        dtypes: Types that the tensors computed at run time may have.
-        weights: Types in which constants of two dimensions or more may be stored.
-        max_version: Of the operator (TFLite) or the operator set (ONNX).
-        max_rank: Of any tensor, where lower than the target's.
-        max_inputs: How many inputs at most.
-        fused_activations: Those it takes; () for none at all.
-        strides: Those it takes, such as (2, 2).
-        kernels: Heights and widths of the weights that it takes.
-        scales: Ratios of output to input height and width that it takes, for a resize.
-        constant_inputs: Places of inputs that must be constants.
-        attributes: The values it takes of other attributes.
-        custom: Whether an operator outside the format's own set is meant.
-        note: What it costs, for an operator that is taken but not well.
-        source: Where the facts come from.
-        verified: Whether the source was checked.
+        tool: "vela" or "openvino".
+        device: What it compiles for, in its own words.
+        system: Its name of the system around the device.
+        memory: Its name of how memory is used.
     """
 
-    dtypes: tuple[str, ...] | None = None
-    weights: tuple[str, ...] | None = None
-    max_version: int | None = None
-    max_rank: int | None = None
-    max_inputs: int | None = None
-    fused_activations: tuple[str, ...] | None = None
-    strides: tuple[tuple[int, ...], ...] | None = None
-    kernels: tuple[tuple[int, ...], ...] | None = None
-    scales: tuple[float, ...] | None = None
-    constant_inputs: tuple[int, ...] = ()
-    attributes: Mapping[str, tuple[Any, ...]] = dataclasses.field(default_factory=dict)
-    custom: bool = False
-    note: str | None = None
-    source: str = ""
-    verified: bool = True
-
-    def problems(self, operator: art.Operator) -> list[str]:
-        """Says what is wrong with an operator, a clause each."""
-        found: list[str] = []
-
-        def limit(what: str, value: Any, allowed: Iterable[Any] | None) -> None:
-            if allowed is not None and value not in (allowed := tuple(allowed)):
-                choice = ", ".join(str(a) for a in allowed) or "none"
-                found.append(f"{what} {value} where it takes {choice}")
-
-        if operator.custom and not self.custom:
-            found.append("it is a custom operator")
-        for dtype in sorted({t.dtype for t in operator.data}):
-            limit("type", dtype, self.dtypes)
-        for stored in sorted({t.stored for t in operator.weights if t.stored}):
-            limit("weights of type", stored, self.weights)
-        if self.max_version is not None and operator.version > self.max_version:
-            found.append(f"version {operator.version} where it takes {self.max_version} at most")
-        if self.max_inputs is not None and len(operator.inputs) > self.max_inputs:
-            found.append(f"{len(operator.inputs)} inputs where it takes {self.max_inputs} at most")
-        found += rank_problems(operator, self.max_rank)
-        if operator.fused_activation is not None:
-            limit("fused activation", operator.fused_activation, self.fused_activations)
-        if operator.strides:
-            limit("strides", operator.strides, self.strides)
-        if operator.weights and self.kernels is not None:
-            limit("kernel", _kernel(operator), self.kernels)
-        if self.scales is not None:
-            for scale in _scales(operator):
-                limit("scale", scale, self.scales)
-        for place in self.constant_inputs:
-            if place < len(operator.inputs) and not operator.inputs[place].constant:
-                found.append(f"input {place} is computed where it must be a constant")
-        for name, allowed in self.attributes.items():
-            if name in operator.attributes:
-                limit(name, operator.attributes[name], allowed)
-        return found
+    tool: str
+    device: str
+    system: str = ""
+    memory: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,9 +68,22 @@ class Target:
         max_rank: The most dimensions of a tensor.
         max_version: The newest operator set (ONNX), None for no limit.
         dynamic_shapes: Whether sides may be free.
-        lowering: Rewrite ("transposed_convolution") and precision to its forms, the preferred
-            first: "keep" as it is, or "joint", one convolution and a depth-to-space.
         operators: Name to rules.
+        source: Where the list of operators comes from.
+        verified: Whether that was checked.
+        lowering: Family of operators and precision to the forms to try, the preferred first; see
+            `lowering.FORMS`. What is not listed is kept.
+        channel_tile: Output channels that a convolution kernel of the runtime computes at once.
+            Where given, the form of least work is the default, channels counted in whole tiles, and
+            the earlier of equals; without it the first.
+        folded: Precisions in which volumes become pictures (`folds_volumes` in a profile: such a
+            list, or true for all).
+        tunes: Whether `runtime` runs files here as the target does, so that timing them says which
+            form is faster there.
+        compiler: The vendor's own tool for the target, where there is one that runs anywhere.
+        max_version: The newest operator set (ONNX), None for no limit.
+        max_axes: The most axes along which a tensor extends, sides of 1 before them not counted.
+        dynamic_shapes: Whether sides may be free.
         notes: What else to know.
     """
 
@@ -125,28 +94,43 @@ class Target:
     precisions: tuple[str, ...]
     door: str
     max_rank: int
-    lowering: Mapping[str, Mapping[str, tuple[str, ...]]]
     operators: Mapping[str, tuple[Rule, ...]]
+    source: str
+    verified: bool = True
+    lowering: Lowering = dataclasses.field(default_factory=dict)
+    channel_tile: int | None = None
+    folded: tuple[str, ...] = ()
+    tunes: bool = True
+    compiler: Compiler | None = None
     max_version: int | None = None
+    max_axes: int | None = None
     dynamic_shapes: bool = False
     notes: tuple[str, ...] = ()
 
-    def forms(self, rewrite: str, precision: str) -> tuple[str, ...]:
-        """The forms of a rewrite to try for a precision, the preferred first.
+    def forms(self, family: str, precision: str, stride: int | None = None) -> tuple[str, ...]:
+        """The forms of a family to try for a precision, the preferred first.
+
+        Args:
+            family: One of `FORMS`.
+            precision: One that the target runs.
+            stride: Of the operator; forms that the target takes up to a lesser one are left out.
 
         Raises:
-            TargetError: The target does not run this precision, or says nothing of this rewrite.
+            TargetError: The target does not run this precision, or there is no such family.
         """
         if precision not in self.precisions:
             raise TargetError(
                 f"{self.name} runs {', '.join(self.precisions)}. Received: {precision!r}"
             )
-        if rewrite not in self.lowering:
-            raise TargetError(
-                f"{self.name} has no such rewrite. {closest(rewrite, self.lowering)} "
-                f"Received: {rewrite!r}"
-            )
-        return self.lowering[rewrite][precision]
+        if family not in FORMS:
+            raise TargetError(f"No such family. {closest(family, FORMS)} Received: {family!r}")
+        listed = self.lowering.get(family, {}).get(precision, ())
+        names = [
+            form.name
+            for form in listed
+            if stride is None or form.max_stride is None or stride <= form.max_stride
+        ]
+        return tuple(dict.fromkeys(names)) or (KEEP,)
 
     def folds_volumes(self, precision: str) -> bool:
         """Whether volumes become pictures before the conversion.
@@ -154,7 +138,12 @@ class Target:
         The runtimes of TFLite have no fast operator on five axes, no integer one and no pooling;
         ONNX Runtime lacks the integer ones alone.
         """
-        return self.format == "tflite" or precision == "int8"
+        return precision in self.folded
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a listing tells: all but forms and operators."""
+        fields = {k: v for k, v in vars(self).items() if k not in ("operators", "lowering")}
+        return {**fields, "compiler": self.compiler and dataclasses.asdict(self.compiler)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +160,7 @@ class Violation:
         shape: Of its output.
         layer: The Keras layer that it came from, None where that cannot be told.
         source: Where the target's fact comes from.
+        verified: Whether that was checked.
     """
 
     problem: str
@@ -182,6 +172,7 @@ class Violation:
     shape: tuple[int | None, ...] | None = None
     layer: str | None = None
     source: str = ""
+    verified: bool = True
 
     def __str__(self) -> str:
         if self.operator is None:
@@ -212,8 +203,16 @@ def load_target(name: str) -> Target:
     if name not in names:
         raise TargetError(f"No such target. {closest(name, names)} Received: {name!r}")
     fields = _read(name)
-    fields["operators"] = _rules(fields.pop("operators"), fields.pop("defaults", {}))
-    return Target(**_frozen(fields))
+    defaults = fields.pop("defaults", {})
+    fields["source"] = defaults.get("source", "")
+    fields["verified"] = defaults.get("verified", True)
+    operators = _rules(fields.pop("operators"), defaults)
+    lowering = parse_lowering(fields.pop("lowering", {}), fields["precisions"], name)
+    folds = fields.pop("folds_volumes", False)
+    fields["folded"] = fields["precisions"] if folds is True else folds or ()
+    if "compiler" in fields:
+        fields["compiler"] = Compiler(**fields["compiler"])
+    return Target(operators=operators, lowering=lowering, **_frozen(fields))
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -221,7 +220,9 @@ def _read(name: str) -> dict[str, Any]:
     file = importlib.resources.files(__name__) / f"{name}.toml"
     fields = read_toml(file)
     if "extends" in fields:
-        fields = {**_read(fields.pop("extends")), **fields}
+        inherited = _read(fields.pop("extends"))
+        lowering = {**inherited.get("lowering", {}), **fields.get("lowering", {})}
+        fields = {**inherited, **fields, "lowering": lowering}
     return fields
 
 
@@ -268,16 +269,14 @@ def check(
     if isinstance(target, str):
         target = load_target(target)
     if artifact.format != target.format:
-        return [
-            Violation(f"{target.name} takes {target.format} files, this one is {artifact.format}")
-        ]
+        problem = f"{target.name} takes {target.format} files, this one is {artifact.format}"
+        return [Violation(problem, source=target.source)]
     violations = []
     names = tuple(layer_names)
     own = [o.version for o in artifact.operators if not o.custom]
     if target.max_version is not None and max(own, default=0) > target.max_version:
-        violations.append(
-            Violation(f"operator set {max(own)}, where it takes {target.max_version} at most")
-        )
+        problem = f"operator set {max(own)}, where it takes {target.max_version} at most"
+        violations.append(Violation(problem, source=target.source))
     for operator in artifact.operators:
         output = operator.outputs[0] if operator.outputs else art.ABSENT
         for severity, problem, rule in _judge(operator, target):
@@ -292,6 +291,7 @@ def check(
                     output.shape,
                     art.layer_of(operator, names),
                     rule.source,
+                    rule.verified,
                 )
             )
     return violations
@@ -304,12 +304,17 @@ def _judge(operator: art.Operator, target: Target) -> list[tuple[str, str, Rule]
         kind = "custom operator" if operator.custom else "operator"
         if operator.custom and operator.name.startswith("Flex"):
             kind = "TensorFlow (Flex) operator"
-        return [("error", f"{target.name} has no such {kind}", Rule())]
+        absent = Rule(source=target.source, verified=target.verified)
+        return [("error", f"{target.name} has no such {kind}", absent)]
     judged = [(rule.problems(operator), rule) for rule in rules]
     # The first rule that takes it, without a price if possible, or that misses by least.
     problems, rule = min(judged, key=lambda pair: (len(pair[0]), pair[1].note is not None))
     found = [("error", problem, rule) for problem in problems]
-    found += [("error", problem, rule) for problem in rank_problems(operator, target.max_rank)]
+    everywhere = [
+        *rank_problems(operator, target.max_rank),
+        *axes_problems(operator, target.max_axes),
+    ]
+    found += [("error", problem, rule) for problem in everywhere if problem not in problems]
     if not target.dynamic_shapes and any(None in (t.shape or ()) for t in operator.data):
         found.append(("error", "a shape that is free until run time", rule))
     if not found and rule.note:
@@ -317,29 +322,3 @@ def _judge(operator: art.Operator, target: Target) -> list[tuple[str, str, Rule]
     if not found and not rule.verified:
         found.append(("warning", f"{target.name} is believed to take it", rule))
     return found
-
-
-def rank_problems(operator: art.Operator, max_rank: int | None) -> list[str]:
-    """Says whether a tensor of an operator has too many dimensions."""
-    rank = max((len(t.shape or ()) for t in (*operator.inputs, *operator.outputs)), default=0)
-    if max_rank is None or rank <= max_rank:
-        return []
-    return [f"a tensor of {rank} dimensions where it takes {max_rank} at most"]
-
-
-def _kernel(operator: art.Operator) -> tuple[int | None, ...]:
-    """Height and width of the weights: O-H-W-I in TFLite, O-I-H-W in ONNX."""
-    shape = operator.weights[0].shape or ()
-    return shape[1:-1] if operator.name.isupper() else shape[2:]
-
-
-def _scales(operator: art.Operator) -> list[float]:
-    """Output over input height and width: N-H-W-C in TFLite, N-C-H-W in ONNX."""
-    sides = slice(1, -1) if operator.name.isupper() else slice(2, None)
-    before = next((t.shape for t in operator.inputs if not t.constant), None) or ()
-    after = (operator.outputs[0].shape or ()) if operator.outputs else ()
-    return [
-        a / b
-        for b, a in zip(before[sides], after[sides], strict=False)
-        if a is not None and b is not None
-    ]

@@ -7,14 +7,17 @@ over pictures for each phase of the depth, interleaved. What is not known here k
 
 A rule is one function `rule(fold, node, x) -> Value | None`: it adds the layers that compute the
 node from the folded input `x`, and returns their folded output; None if it can't.
+`maps` and `convolutions` hold those on layers, `operations` those on `keras.ops`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from kerasdeconv import layers
-from kerasdeconv.export.lowering.volumes import convolutions, maps
+from kerasdeconv.export.lowering.volumes import convolutions, maps, operations
 from kerasdeconv.export.lowering.volumes.folding import Folding, Rule
 from kerasdeconv.graph import Graph
 
@@ -38,9 +41,12 @@ _MERGING = (
 )
 # Layers that do nothing in inference.
 _IDLE = (
+    keras.layers.ActivityRegularization,
+    keras.layers.AlphaDropout,
     keras.layers.Dropout,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
+    keras.layers.Identity,
     keras.layers.SpatialDropout3D,
 )
 
@@ -55,6 +61,7 @@ _RULES: dict[type, Rule] = {
     keras.layers.GlobalAveragePooling3D: maps.global_pooling,
     keras.layers.GroupNormalization: maps.group_norm,
     keras.layers.BatchNormalization: maps.batch_norm,
+    keras.layers.Dense: convolutions.dense,
     keras.layers.PReLU: maps.prelu,
     keras.layers.Softmax: maps.softmax,
     keras.layers.UpSampling3D: maps.upsampling,
@@ -71,19 +78,30 @@ _RULES: dict[type, Rule] = {
 }
 
 
-def fold_volumes(graph: Graph) -> None:
+def _rule_of(layer: Any) -> Rule | None:
+    return _RULES.get(type(layer)) or operations.rule_of(layer)
+
+
+def fold_volumes(graph: Graph, doors: bool = False) -> None:
     """Folds the depth of all volumes into the batch.
 
     Args:
         graph: All shapes must be known.
+        doors: Whether the model's own inputs and outputs are folded too: what was N x D x H x W x C
+            is (N * D) x H x W x C. Their names stay.
     """
-    fold = Folding(graph.inputs, _RULES)
+    fold = Folding(graph, _rule_of)
+    if doors:
+        graph.inputs = [fold.enter(v) if len(v.shape) == 5 else v for v in graph.inputs]
     for node in graph.nodes:
         if not fold.rewrite(node):
             for value in node.inputs:
                 fold.unfold(value)
             fold.nodes.append(node)
+    if doors:
+        graph.outputs = [fold.leave(v) if len(v.shape) == 5 else v for v in graph.outputs]
     for value in graph.outputs:
         fold.unfold(value)
+    fold.drop_unread(graph.outputs)
     graph.nodes = fold.nodes
     graph.rewrites += fold.rewrites

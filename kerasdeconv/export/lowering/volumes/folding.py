@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from kerasdeconv.graph import Node, Value
+import numpy as np
+
+from kerasdeconv.graph import Graph, Node, Value
 from kerasdeconv.layers import folded
 
 
@@ -13,26 +15,28 @@ class Folding:
     """The rewriting of one graph.
 
     Args:
-        inputs: Of the graph.
-        rules: A rule for each class of layers that can be folded.
+        graph: As it was read; it is not changed.
+        rule_of: Finds the rule for a layer or operation, None if there is none.
 
     Attributes:
+        graph: The same.
         nodes: The new nodes, in order.
         rewrites: What was done, one line each.
         depths: Slices of a volume, for every folded value.
     """
 
-    def __init__(self, inputs: list[Value], rules: Mapping[type, Rule]) -> None:
+    def __init__(self, graph: Graph, rule_of: Callable[[Any], Rule | None]) -> None:
+        self.graph = graph
         self.nodes: list[Node] = []
-        self._rules = rules
+        self._rule_of = rule_of
         self.rewrites: list[str] = []
         self.depths: dict[Value, int] = {}
         self._folded: dict[Value, Value] = {}
-        self._volumes = set(inputs)  # what is there with five axes
+        self._volumes = set(graph.inputs)  # what is there with five axes
 
     def rewrite(self, node: Node) -> bool:
         """Rewrites a node on volumes if there is a rule for it, and says whether there was."""
-        rule = self._rules.get(type(node.layer))
+        rule = self._rule_of(node.layer)
         volumes = len(node.outputs) == 1 and all(len(value.shape) == 5 for value in node.inputs)
         added, known, made = len(self.nodes), dict(self._folded), None
         if rule is not None and volumes:
@@ -48,6 +52,21 @@ class Folding:
             self._rename(made, node.output)
         self.rewrites.append(f"{node.layer.name}: depth folded into the batch")
         return True
+
+    def enter(self, value: Value) -> Value:
+        """Makes an input of the model that is folded already, in the place of a volume."""
+        batch, depth, *rest = known_shape(value)
+        made = Value((batch * depth, *rest), value.dtype, value.name)
+        self.depths[made] = depth
+        self._folded[value] = made
+        self._volumes.discard(value)
+        return made
+
+    def leave(self, value: Value) -> Value:
+        """Finds the folded form of an output of the model, and gives it the output's name."""
+        made = self.fold(value)
+        made.name = value.name
+        return made
 
     def fold(self, value: Value) -> Value:
         """Finds the folded form of a volume, or makes it."""
@@ -76,6 +95,24 @@ class Folding:
         self.nodes.append(Node(layer, list(inputs), [made], _call_of(len(inputs))))
         self.depths[made] = self.depths[inputs[0]] if depth is None else depth
         return made
+
+    def again(self, node: Node, inputs: list[Value]) -> Value:
+        """Adds the operation of a node, called as it was, on maps that it treats by position."""
+        shape = np.broadcast_shapes(*map(known_shape, inputs))
+        made = Value(tuple(shape), node.output.dtype)
+        self.nodes.append(Node(node.layer, inputs, [made], node.call))
+        self.depths[made] = self.depths[inputs[0]]
+        return made
+
+    def drop_unread(self, outputs: list[Value]) -> None:
+        """Drops the nodes that nothing comes of."""
+        read = set(outputs)
+        kept = []
+        for node in reversed(self.nodes):
+            if read.intersection(node.outputs):
+                read.update(node.inputs)
+                kept.append(node)
+        self.nodes = kept[::-1]
 
     def _rename(self, made: Value, value: Value) -> None:
         """Puts a value of the model in the place of what was made for it."""

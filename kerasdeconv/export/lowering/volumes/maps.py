@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -62,16 +63,23 @@ def global_pooling(fold: Folding, node: Node, inputs: list[Value]) -> Value | No
 
 
 def group_norm(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
-    """GroupNormalization: over all slices as one picture."""
+    """GroupNormalization, over all slices of a volume."""
     layer, (x,) = node.layer, inputs
     if layer.axis not in (-1, 4):
         return None
-    depth = fold.depths[x]
-    merge = folded.MergeDepth(depth, name=f"{layer.name}_merge", dtype="float32")
-    merged = fold.add(merge, x, depth=1)
-    normed = fold.add(_copied(layer, known_shape(merged)[-1], axis=-1), merged)
-    split = folded.SplitDepth(depth, name=f"{layer.name}_split", dtype="float32")
-    return fold.add(split, normed, depth=depth)
+    channels = known_shape(x)[-1]
+    normed = folded.FoldedGroupNormalization(
+        fold.depths[x],
+        channels if layer.groups == -1 else layer.groups,
+        epsilon=layer.epsilon,
+        center=layer.center,
+        scale=layer.scale,
+        name=layer.name,
+        dtype="float32",
+    )
+    normed.build(x.shape)
+    normed.set_weights(layer.get_weights())
+    return fold.add(normed, x)
 
 
 def batch_norm(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
@@ -154,10 +162,27 @@ def crop_like(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
 
 def depth_to_space(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
     """DepthToSpace: in the picture for each slice of the block, interleaved."""
-    (x,) = inputs
-    block = layers.per_axis(node.layer.block_size, 3)
-    layer = folded.FoldedDepthToSpace(block, name=node.layer.name, dtype="float32")
-    return fold.add(layer, x, depth=fold.depths[x] * block[0])
+    (x,), name = inputs, node.layer.name
+    deep, high, wide = block = layers.per_axis(node.layer.block_size, 3)
+    square = high == wide > 1
+    count = deep if square else deep * high
+    channels = known_shape(x)[-1] // count
+    parts = [x]
+    if count > 1:
+        cuts = [
+            layers.SliceChannels(i * channels, channels, name=f"{name}_{i}", dtype="float32")
+            for i in range(count)
+        ]
+        parts = [fold.add(cut, x) for cut in cuts]
+    if not square:
+        layer = folded.FoldedBlocks(block, name=name, dtype="float32")
+        return fold.add(layer, *parts, depth=fold.depths[x] * deep) if max(block) > 1 else x
+    shuffles = [
+        layers.DepthToSpace((high, wide), name=f"{name}_shuffle_{i}", dtype="float32")
+        for i in range(deep)
+    ]
+    phases = [fold.add(layer, part) for layer, part in zip(shuffles, parts, strict=True)]
+    return interleave(fold, phases, f"{name}_interleave")
 
 
 def pointwise(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
@@ -174,13 +199,42 @@ def rescaling(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
 
 
 def merging(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
-    """Sums, products and the like; what has one slice is repeated for every slice of the others."""
-    depth = max(fold.depths[x] for x in inputs)
-    spread = [
-        x if fold.depths[x] == depth else interleave(fold, [x] * depth, f"{node.layer.name}_{i}")
-        for i, x in enumerate(inputs)
-    ]
-    return pointwise(fold, node, spread)
+    """Sums, products and the like, whose inputs may be one voxel or one slice deep."""
+    return by_position(fold, node, inputs, lambda maps: pointwise(fold, node, maps))
+
+
+def by_position(
+    fold: Folding,
+    node: Node,
+    inputs: list[Value],
+    apply: Callable[[list[Value]], Value | None],
+) -> Value | None:
+    """Applies what treats each position alone to maps that may be less deep than others.
+
+    Against what is one voxel for each channel, the slices of the others are laid below each other.
+    A single slice is repeated for every slice of the others.
+    """
+    depth, name = max(fold.depths[x] for x in inputs), node.layer.name
+    shallow = [fold.depths[x] < depth for x in inputs]
+    if not any(shallow):
+        return apply(inputs)
+    at_one_voxel = all(
+        known_shape(x)[1:3] == (1, 1)
+        for x, is_shallow in zip(inputs, shallow, strict=True)
+        if is_shallow
+    )
+    maps = []
+    for i, x in enumerate(inputs):
+        if at_one_voxel:
+            merge = folded.MergeDepth(depth, name=f"{name}_merge_{i}", dtype="float32")
+            maps.append(x if shallow[i] else fold.add(merge, x, depth=1))
+        else:
+            maps.append(interleave(fold, [x] * depth, f"{name}_{i}") if shallow[i] else x)
+    made = apply(maps)
+    if made is None or fold.depths[made] == depth:
+        return made
+    split = folded.SplitDepth(depth, name=f"{name}_split", dtype="float32")
+    return fold.add(split, made, depth=depth)
 
 
 def concatenation(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
