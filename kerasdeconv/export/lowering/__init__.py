@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from kerasdeconv.export.lowering import fold, resize, shuffle, transpose, volumes
+from kerasdeconv.export.lowering import activations, fold, resize, shuffle, transpose, volumes
 from kerasdeconv.export.lowering.head import change_head
 from kerasdeconv.export.lowering.rewrites import (
     KEEP,
@@ -37,6 +37,7 @@ _FOLDINGS: tuple[Folding, ...] = (
     fold.fold_into_convolution_before,
     fold.fold_into_convolution_after,
     fold.fuse_activation,
+    fold.fuse_activation_into_branches,
     fold.bias_everywhere,
 )
 # In this order: what upsamples may leave a depth to space.
@@ -46,6 +47,7 @@ FAMILIES: tuple[Family, ...] = (
     resize.NEAREST_CONVOLUTION,
     resize.NEAREST,
     shuffle.DEPTH_TO_SPACE,
+    *activations.FAMILIES,
 )
 
 Allowed = Callable[[Family, Node], Sequence[str]]

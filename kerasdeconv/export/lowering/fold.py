@@ -176,22 +176,52 @@ def fold_into_convolution_after(graph: Graph, node: Node) -> bool:
 
 
 def fuse_activation(graph: Graph, node: Node) -> bool:
-    """Puts an elementwise activation into the convolution before it."""
+    """Puts an elementwise activation into the convolution before it.
+
+    Layers that only move values about may stand between them: it does not matter which comes first.
+    """
     name = fused_activation(node.layer)
-    convolution = _convolution_before(graph, node)
-    if name is None or convolution is None or not convolution.linear:
+    if name is None:
         return False
-    if graph.owns(convolution.layer):  # no copy of all its weights for a setting
-        layer = convolution.layer
-        layer.activation = keras.activations.get(name)
-    else:
-        layer = rebuilt(convolution.layer, *weights(convolution.layer), activation=name)
-    graph.replace(
-        [convolution, node],
-        [Node(layer, convolution.inputs, node.outputs)],
-        f"{node.layer.name}: fused into {layer.name}",
-    )
+    moves, convolution = _way_up(graph, node)
+    if convolution is None or not convolution.linear:
+        return False
+    if name == "sigmoid" and any(type(move.layer) in _ZERO_PADDING for move in moves):
+        return False  # of zero it is a half
+    layer = _activated(graph, convolution, name)
+    new = [Node(layer, convolution.inputs, convolution.outputs), *reversed(moves)]
+    last = new[-1]
+    new[-1] = Node(last.layer, last.inputs, node.outputs, last.call)
+    graph.replace([convolution, *moves, node], new, f"{node.layer.name}: fused into {layer.name}")
     return True
+
+
+def fuse_activation_into_branches(graph: Graph, node: Node) -> bool:
+    """Puts an activation behind joined branches into the convolutions that all of them end in."""
+    name = fused_activation(node.layer)
+    joined = graph.producer(node.inputs[0]) if name is not None else None
+    if name is None or joined is None or type(joined.layer) is not keras.layers.Concatenate:
+        return False
+    if graph.only_consumer(joined.output) is not node:
+        return False
+    ends = [graph.producer(value) for value in joined.inputs]
+    found = [end for end in ends if end is not None and type(end.layer) in CONVOLUTIONS]
+    alone = all(graph.only_consumer(value) is joined for value in joined.inputs)
+    if len(found) < len(ends) or not alone or not all(end.linear for end in found):
+        return False
+    new = [Node(_activated(graph, end, name), end.inputs, end.outputs) for end in found]
+    last = Node(joined.layer, joined.inputs, node.outputs, joined.call)
+    names = ", ".join(end.layer.name for end in found)
+    graph.replace([*found, joined, node], [*new, last], f"{node.layer.name}: fused into {names}")
+    return True
+
+
+def _activated(graph: Graph, convolution: Node, name: str) -> Any:
+    """A convolution's layer with an activation."""
+    if not graph.owns(convolution.layer):
+        return rebuilt(convolution.layer, *weights(convolution.layer), activation=name)
+    convolution.layer.activation = keras.activations.get(name)  # without a copy of all its weights
+    return convolution.layer
 
 
 def affine_of(node: Node) -> Affine | None:
@@ -238,6 +268,11 @@ def rebuilt(layer: Any, kernel: np.ndarray, bias: np.ndarray, **changes: Any) ->
     copy.build((*[None] * (kernel.ndim - 1), kernel.shape[axis] * config.get("groups", 1)))
     copy.set_weights([kernel, bias])
     return copy
+
+
+def copied(layer: Any) -> Any:
+    """Copies a layer without weights, in float32."""
+    return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
 
 def weights(layer: Any) -> tuple[np.ndarray, np.ndarray]:
