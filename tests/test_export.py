@@ -658,3 +658,40 @@ def test_a_model_of_which_nothing_is_known_is_verified_on_noise(tmp_path):
     report = export(autoencoder(), tmp_path, target="android-cpu", tune=False)
     assert report.verification["source"] == "seeded noise"
     assert runtime.open(report.artifact).convention == Convention()
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    model = random_weights(models.UNet3D((8, 8, 8, 2), 2, width=4, depth=1, padding="same"))
+    samples = np.random.default_rng(0).normal(size=(8, 8, 8, 8, 2)).astype(np.float32)
+    folder = tmp_path_factory.mktemp("folded")
+    options = {"target": "android-cpu", "precision": "int8", "calibration": samples}
+    return model, samples, export(model, folder, fold_doors=True, **options)
+
+
+class TestFoldedDoors:
+    """Volumes as pictures, at the doors too."""
+
+    def test_no_tensor_has_five_axes(self, folded):
+        _, _, report = folded
+        operators = read_artifact(report.artifact).operators
+        tensors = [t for o in operators for t in (*o.inputs, *o.outputs)]
+        assert max(len(t.shape) for t in tensors) == 4
+        assert report.input["shape"] == [8, 8, 8, 2]
+        assert report.latency_ms["form"] == "lowered"
+
+    def test_the_runtime_takes_either(self, folded):
+        model, samples, report = folded
+        predictor = runtime.open(report.artifact)
+        (pictures,) = predictor.run(samples[0])
+        (volumes,) = predictor.run(samples[:1])
+        np.testing.assert_array_equal(pictures, volumes)
+        expected = answers(model, samples[:1])[0].reshape(pictures.shape)
+        # Probabilities of an untrained network in 8 bits: a few steps of 1/256.
+        assert np.abs(pictures - expected).mean() < 0.02
+
+    def test_where_volumes_are_not_folded(self, tmp_path):
+        model = models.UNet3D((8, 8, 8, 2), 2, width=4, depth=1, padding="same")
+        with pytest.raises(ValueError, match=r"onnxruntime-cpu takes volumes.*Received: True"):
+            export(model, tmp_path / "new", target="onnxruntime-cpu", fold_doors=True)
+        assert not (tmp_path / "new").exists()

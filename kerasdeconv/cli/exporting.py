@@ -57,6 +57,10 @@ def export(
         bool,
         typer.Option("--tune/--no-tune", help="Time the target's forms and keep the fastest."),
     ] = True,
+    fold_doors: Annotated[
+        bool,
+        typer.Option("--fold-doors", help="Volumes go in and out as pictures, four axes alone."),
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Start of the files' names.")] = None,
     like: Like = None,
     json: Json = False,
@@ -89,6 +93,7 @@ def export(
             evaluate=evaluate,
             head=head,
             tune=tune,
+            fold_doors=fold_doors,
             name=name or (Path(model).stem if naming.is_model_file(model) else None),
             format=format_,
             door=door,

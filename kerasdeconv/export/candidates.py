@@ -67,7 +67,13 @@ def make_lowered(
     )
     progress("choosing forms" if convert else "lowering")
     lowered = lower_for(
-        job.subject.model, job.shapes, target, job.precision, head=job.head, pick=chooser.pick
+        job.subject.model,
+        job.shapes,
+        target,
+        job.precision,
+        head=job.head,
+        fold_doors=job.fold_doors,
+        pick=chooser.pick,
     )
     rewrites = lowered.rewrites
     model = lowered.model
@@ -90,6 +96,8 @@ def make_stock(job: Job, folder: Path) -> tuple[Candidate | None, str | None]:
         The candidate, None where the converter or the runtime fails; and why it cannot be kept,
         None where it can.
     """
+    if job.fold_doors:
+        return None, "no converter folds volumes"
     path = folder / f"stock.{job.target.format}"
     reason = None
     try:
@@ -154,10 +162,17 @@ def _convert(job: Job, model: keras.Model) -> bytes:
     return convert(
         model,
         precision=job.precision,
-        samples=job.samples.values,
+        samples=[_fitting(sample, model) for sample in job.samples.values],
         door=job.door,
         pixel_output=_pixels(job),
     )
+
+
+def _fitting(sample: Any, model: keras.Model) -> Any:
+    """A sample in the shape of a model's inputs, which may be folded volumes."""
+    if isinstance(sample, list):
+        return [part.reshape(x.shape) for part, x in zip(sample, model.inputs, strict=True)]
+    return sample.reshape(model.inputs[0].shape)
 
 
 def _converter(job: Job) -> Callable[[keras.Model, list[np.ndarray], Path], Path]:
@@ -247,6 +262,7 @@ def _metadata(job: Job, path: Path) -> dict[str, Any]:
         "precision": job.precision,
         "target": job.target.name,
         "convention": job.subject.convention.to_dict(),
+        "folded_volumes": job.fold_doors,
         "inputs": [describe(tensor) for tensor in artifact.inputs],
         "outputs": [describe(tensor) for tensor in artifact.outputs],
         "versions": versions(),

@@ -62,6 +62,7 @@ class Job:
         head: As asked for.
         samples: With the batch of `shapes`.
         allow_float: Layers that may compute in float in an integer file.
+        fold_doors: Whether volumes go in and out as pictures.
     """
 
     subject: Subject
@@ -72,6 +73,7 @@ class Job:
     head: str | None
     samples: Samples
     allow_float: Collection[str]
+    fold_doors: bool = False
 
 
 def resolve(model: keras.Model | str, convention: Convention | None, like: str | None) -> Subject:

@@ -24,7 +24,7 @@ from kerasdeconv.export.job import (
     layer_names,
     resolve,
 )
-from kerasdeconv.export.lowering import with_head
+from kerasdeconv.export.lowering import check_doors, with_head
 from kerasdeconv.export.lowering.head import HEADS
 from kerasdeconv.export.report import Report
 from kerasdeconv.export.targets import Violation, check, load_target
@@ -50,6 +50,7 @@ def export(
     format: str | None = None,
     door: str | None = None,
     allow_float: Collection[str] = (),
+    fold_doors: bool = False,
     convention: Convention | None = None,
     like: str | None = None,
     progress: Callable[[str], None] = lambda step: None,
@@ -79,6 +80,8 @@ def export(
         door: Type of the inputs and outputs of an int8 file: "uint8", "int8" or "float32". By
             default the target's, or float32 where the input is not pixels in [0, 255].
         allow_float: Names of layers that may compute in float in an integer file.
+        fold_doors: Whether a volume goes in and comes out as a picture, N x D x H x W x C as
+            (N * D) x H x W x C, so that the file has no tensor of five axes at all.
         convention: What goes in and comes out, for a model that is not from the zoo.
         like: A zoo entry whose convention, size and samples the model shares, for one that was
             fine-tuned, saved and reloaded.
@@ -110,6 +113,7 @@ def export(
     progress("loading")
     subject = resolve(model, convention, like)
     check_arguments(subject, chosen, precision, format, allow_float)
+    check_doors(chosen, precision, fold_doors)
     if size is None and subject.card and None in subject.model.inputs[0].shape[1:-1]:
         size = subject.card.export_size
     shapes = input_shapes(subject.model, size, batch)
@@ -126,7 +130,7 @@ def export(
         subject = dataclasses.replace(
             subject, convention=dataclasses.replace(subject.convention, output=head)
         )
-    job = Job(subject, chosen, precision, door, shapes, head, samples, allow_float)
+    job = Job(subject, chosen, precision, door, shapes, head, samples, allow_float, fold_doors)
 
     final = Path(directory) / f"{name or subject.name}.{precision}.{chosen.format}"
     written = final.with_suffix(".report.json")

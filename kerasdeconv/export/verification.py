@@ -107,7 +107,8 @@ def compare(
         answers = keras.tree.flatten(model(pack_inputs(model, inputs), training=False))
         for i, (answer, answered) in enumerate(zip(answers, predictor.run(*inputs), strict=True)):
             expected[i].append(np.asarray(answer, np.float64))
-            got[i].append(np.asarray(answered, np.float64))
+            # A file may put out volumes as pictures.
+            got[i].append(np.reshape(np.asarray(answered, np.float64), answer.shape))
     results = [
         _measure(np.stack(want), np.stack(have), output if i == 0 else "tensor")
         for i, (want, have) in enumerate(zip(expected, got, strict=True))

@@ -273,6 +273,11 @@ class FilePredictor(Predictor):
         answers = self.invoke(self.encode(*inputs))
         return [door.decode(answer) for door, answer in zip(self.outputs, answers, strict=True)]
 
+    @property
+    def _folds(self) -> bool:
+        """Whether the file takes volumes as pictures, their depth folded into the batch."""
+        return bool((self.metadata or {}).get("folded_volumes"))
+
     def encode(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Turns arrays in the network's own units into what the file takes. Raises as `run`."""
         if len(inputs) != len(self.inputs):
@@ -281,6 +286,8 @@ class FilePredictor(Predictor):
         stored: list[np.ndarray] = []
         for door, given in zip(self.inputs, inputs, strict=True):
             values = pictures.load(given, "RGB")
+            if self._folds and values.ndim == 5 and len(door.shape) == 4:
+                values = values.reshape(-1, *values.shape[2:])
             if not door.accepts(values.shape):
                 raise ValueError(
                     f"The input {door.name!r} takes {door.shape}. Received: shape {values.shape}"

@@ -75,6 +75,7 @@ def lower_for(
     precision: str,
     *,
     head: str | None = None,
+    fold_doors: bool = False,
     pick: Pick | None = None,
 ) -> Lowered:
     """Lowers a model for a target and a precision.
@@ -85,6 +86,7 @@ def lower_for(
         target: Whose profile says which forms may be taken.
         precision: For which precision.
         head: See `kerasdeconv.export.export`.
+        fold_doors: See `kerasdeconv.export.export`.
         pick: Picks a form where there are several; the profile's default without it.
 
     Raises:
@@ -96,6 +98,7 @@ def lower_for(
         input_shapes,
         head=head,
         fold_depth=target.folds_volumes(precision),
+        fold_doors=fold_doors,
         allowed=forms_for(target, precision),
         pick=pick or least_work(target.channel_tile),
     )
@@ -144,13 +147,14 @@ def _lower(
     fold_depth: bool,
     allowed: Allowed,
     pick: Pick,
+    fold_doors: bool = False,
 ) -> Lowered:
     graph = read(model)
     change_head(graph, head)
     fix_shapes(graph, input_shapes)
     apply_foldings(graph)
     if fold_depth and any(len(v.shape) == 5 for n in graph.nodes for v in (*n.inputs, *n.outputs)):
-        volumes.fold_volumes(graph)
+        volumes.fold_volumes(graph, fold_doors)
     choices: dict[str, str] = {}
 
     def note(site: Site) -> str:
@@ -163,7 +167,8 @@ def _lower(
     graph.rewrites += [
         f"{node.layer.name}: kept, {why}" for node in graph.nodes if (why := _unknown(node))
     ]
-    return Lowered(build(graph, list(input_shapes), model.name), graph.rewrites, choices)
+    shapes = [value.shape for value in graph.inputs]
+    return Lowered(build(graph, shapes, model.name), graph.rewrites, choices)
 
 
 def _unknown(node: Node) -> str | None:
@@ -197,6 +202,7 @@ def lower(
     precision: str = "float32",
     batch: int = 1,
     head: str | None = None,
+    fold_doors: bool = False,
 ) -> keras.Model:
     """Rewrites a model, exactly, into the form that a target prefers by its profile.
 
@@ -209,6 +215,7 @@ def lower(
         precision: For which precision; forms differ.
         batch: Batch size.
         head: As for `export`.
+        fold_doors: As for `export`.
 
     Returns:
         A new float32 model with static shapes and weights of its own.
@@ -219,7 +226,22 @@ def lower(
         ValueError: The network cannot take the size.
     """
     target = load_target(target) if isinstance(target, str) else target
-    return lower_for(model, input_shapes(model, size, batch), target, precision, head=head).model
+    check_doors(target, precision, fold_doors)
+    shapes = input_shapes(model, size, batch)
+    return lower_for(model, shapes, target, precision, head=head, fold_doors=fold_doors).model
+
+
+def check_doors(target: Target, precision: str, fold_doors: bool) -> None:
+    """Refuses folded doors where volumes are not folded.
+
+    Raises:
+        ValueError: The target takes volumes with five axes.
+    """
+    if fold_doors and not target.folds_volumes(precision):
+        raise ValueError(
+            f"{target.name} takes volumes as they are in {precision}: fold_doors must be False. "
+            "Received: True"
+        )
 
 
 def static(
