@@ -25,6 +25,7 @@ from kerasdeconv.export.lowering.rewrites import (
     choose,
     least_work,
 )
+from kerasdeconv.export.lowering.volumes.sums import DEPTH_CONVOLUTION
 from kerasdeconv.export.targets import Target, load_target
 from kerasdeconv.graph import Graph, Node, build, read
 from kerasdeconv.sizes import input_shapes, specs
@@ -42,6 +43,7 @@ _FOLDINGS: tuple[Folding, ...] = (
 )
 # In this order: what upsamples may leave a depth to space.
 FAMILIES: tuple[Family, ...] = (
+    DEPTH_CONVOLUTION,
     transpose.TRANSPOSED,
     transpose.DEPTHWISE,
     resize.NEAREST_CONVOLUTION,

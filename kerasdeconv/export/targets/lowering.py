@@ -16,6 +16,7 @@ _PHASES = (KEEP, "joint", "split", "rows")
 # space; "rows" a convolution for each row phase, joined along the width and reshaped: four axes and
 # nothing else. "diagonal" goes channel by channel, "resize" is the runtime's own operator.
 FORMS: Mapping[str, tuple[str, ...]] = {
+    "depth_convolution": (KEEP, "sum"),
     "transposed_convolution": (*_PHASES, "diagonal", "resize"),
     "nearest_convolution": _PHASES,
     "depthwise_transposed": (KEEP, "split", "rows"),

@@ -8,6 +8,8 @@ over pictures for each phase of the depth, interleaved. What is not known here k
 A rule is one function `rule(fold, node, x) -> Value | None`: it adds the layers that compute the
 node from the folded input `x`, and returns their folded output; None if it can't.
 `maps` and `convolutions` hold those on layers, `operations` those on `keras.ops`.
+
+`sums.DEPTH_CONVOLUTION` is another form of a folded convolution, for a target's profile to choose.
 """
 
 from __future__ import annotations

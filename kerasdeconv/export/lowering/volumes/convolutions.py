@@ -9,9 +9,14 @@ import numpy as np
 
 from kerasdeconv import layers
 from kerasdeconv.export.lowering.forms import transposed_reach
-from kerasdeconv.export.lowering.volumes.folding import Folding, channels_last, interleave, window
+from kerasdeconv.export.lowering.volumes.folding import (
+    Folding,
+    channels_last,
+    interleave,
+    known_shape,
+    window,
+)
 from kerasdeconv.graph import Node, Value
-from kerasdeconv.layers.moves import SliceChannels
 from kerasdeconv.layers.polyphase import phase_taps, same_crop
 
 
@@ -39,7 +44,9 @@ def convolution(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
         name, part = layer.name, x
         if layer.groups > 1:
             name = f"{layer.name}_{i}"
-            cut = SliceChannels(i * channels, channels, name=f"{name}_slice", dtype="float32")
+            cut = layers.SliceChannels(
+                i * channels, channels, name=f"{name}_slice", dtype="float32"
+            )
             part = fold.add(cut, x)
         part = window(fold, part, f"{name}_window", size, padding, stride=stride, dilation=dilation)
         parts.append(fold.add(_flat(layer, name, group, added), part))
@@ -93,14 +100,13 @@ def slices_on_channels(kernel: np.ndarray) -> np.ndarray:
 
 
 def _nearest_before(fold: Folding, node: Node) -> Node | None:
-    """The nearest upsampling that an ordinary convolution alone reads."""
+    """The nearest upsampling that an ordinary convolution reads; others may read it, too."""
     if set(node.layer.strides) != {1}:
         return None
     before = fold.graph.producer(node.inputs[0])
     if before is None or type(before.layer) is not keras.layers.UpSampling3D:
         return None
-    alone = fold.graph.only_consumer(before.output) is node
-    return before if alone and channels_last(before.layer) else None
+    return before if channels_last(before.layer) else None
 
 
 def _nearest_convolution(fold: Folding, node: Node, before: Node) -> Value:
@@ -113,8 +119,7 @@ def _nearest_convolution(fold: Folding, node: Node, before: Node) -> Value:
     x = fold.fold(before.inputs[0])
     kernel, bias = _weights(layer)
     factor, *sides = before.layer.size
-    depth, grown = fold.depths[x], node.output.shape[1]
-    assert grown is not None  # shapes are static
+    depth, grown = fold.depths[x], known_shape(node.output)[1]
     count = -(-grown // factor)  # slices of each phase
     phases = []
     for phase in range(factor):

@@ -164,10 +164,11 @@ def depth_to_space(fold: Folding, node: Node, inputs: list[Value]) -> Value | No
     """DepthToSpace: in the picture for each slice of the block, interleaved."""
     (x,), name = inputs, node.layer.name
     deep, high, wide = block = layers.per_axis(node.layer.block_size, 3)
-    square = high == wide > 1
+    if max(block) == 1:
+        return x
+    square = high == wide > 1  # as depth to space of pictures is
     count = deep if square else deep * high
-    channels = known_shape(x)[-1] // count
-    parts = [x]
+    channels, parts = known_shape(x)[-1] // count, [x]
     if count > 1:
         cuts = [
             layers.SliceChannels(i * channels, channels, name=f"{name}_{i}", dtype="float32")
@@ -175,13 +176,12 @@ def depth_to_space(fold: Folding, node: Node, inputs: list[Value]) -> Value | No
         ]
         parts = [fold.add(cut, x) for cut in cuts]
     if not square:
-        layer = folded.FoldedBlocks(block, name=name, dtype="float32")
-        return fold.add(layer, *parts, depth=fold.depths[x] * deep) if max(block) > 1 else x
-    shuffles = [
-        layers.DepthToSpace((high, wide), name=f"{name}_shuffle_{i}", dtype="float32")
-        for i in range(deep)
-    ]
-    phases = [fold.add(layer, part) for layer, part in zip(shuffles, parts, strict=True)]
+        blocks = folded.FoldedBlocks(block, name=name, dtype="float32")
+        return fold.add(blocks, *parts, depth=fold.depths[x] * deep)
+    phases = []
+    for i, part in enumerate(parts):
+        shuffle = layers.DepthToSpace((high, wide), name=f"{name}_shuffle_{i}", dtype="float32")
+        phases.append(fold.add(shuffle, part))
     return interleave(fold, phases, f"{name}_interleave")
 
 

@@ -30,13 +30,13 @@ def rule_of(operation: Any) -> Rule | None:
 
 
 def by_position(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
-    """What treats each position alone, where its constants are numbers or one number a channel."""
+    """What treats each position alone, where its constants are the same for every slice."""
     stand_ins: list[Any] = [object() for _ in inputs]
     arguments = node.call(lambda *args, **kwargs: (args, kwargs), stand_ins)
     constants = [
         leaf for leaf in keras.tree.flatten(arguments) if all(leaf is not s for s in stand_ins)
     ]
-    if any(len(getattr(leaf, "shape", ())) > 1 for leaf in constants):
+    if any(len(getattr(leaf, "shape", ())) > 3 for leaf in constants):
         return None
     return maps.by_position(fold, node, inputs, lambda values: fold.again(node, values))
 
