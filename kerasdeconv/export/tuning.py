@@ -28,7 +28,8 @@ from kerasdeconv.graph import Graph, Node, Value, build
 from kerasdeconv.quiet import quiet
 from kerasdeconv.zoo.store import cache_folder
 
-# A form that multiplies so many times as much as another one can't win.
+# A form that multiplies so many times as much as another one can't win. What is kept may: runtimes
+# have transposed convolutions that do not work in tiles.
 _HOPELESS = 2.5
 _LAYER_OPTIONS = (
     *("strides", "padding", "dilation_rate", "output_padding", "activation", "groups"),
@@ -118,7 +119,7 @@ class Chooser:
             nodes = [n for n in cut.nodes if made is None or n not in made.old]
             costs[name] = work([*nodes, *(made.new if made else ())], self._tile)
         least = min(costs.values())
-        return [name for name, cost in costs.items() if cost <= _HOPELESS * least]
+        return [name for name, cost in costs.items() if name == KEEP or cost <= _HOPELESS * least]
 
     def _measure(
         self, convert: Convert, cut: Graph, site: Site, names: Sequence[str]

@@ -9,11 +9,11 @@ import numpy as np
 
 from kerasdeconv import layers
 from kerasdeconv.export.lowering.forms import transposed_reach
+from kerasdeconv.export.lowering.rewrites import known
 from kerasdeconv.export.lowering.volumes.folding import (
     Folding,
     channels_last,
     interleave,
-    known_shape,
     window,
 )
 from kerasdeconv.graph import Node, Value
@@ -119,7 +119,7 @@ def _nearest_convolution(fold: Folding, node: Node, before: Node) -> Value:
     x = fold.fold(before.inputs[0])
     kernel, bias = _weights(layer)
     factor, *sides = before.layer.size
-    depth, grown = fold.depths[x], known_shape(node.output)[1]
+    depth, grown = fold.depths[x], known(node.output)[1]
     count = -(-grown // factor)  # slices of each phase
     phases = []
     for phase in range(factor):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasdeconv.export.lowering.rewrites import call_of, known
 from kerasdeconv.graph import Graph, Node, Value
 from kerasdeconv.layers import folded
 
@@ -38,12 +39,12 @@ class Folding:
         """Rewrites a node on volumes if there is a rule for it, and says whether there was."""
         rule = self._rule_of(node.layer)
         volumes = len(node.outputs) == 1 and all(len(value.shape) == 5 for value in node.inputs)
-        added, known, made = len(self.nodes), dict(self._folded), None
+        added, before, made = len(self.nodes), dict(self._folded), None
         if rule is not None and volumes:
             made = rule(self, node, [self.fold(value) for value in node.inputs])
         if made is None:
             del self.nodes[added:]
-            self._folded = known
+            self._folded = before
             self._volumes.update(node.outputs)
             return False
         if len(node.output.shape) == 5:
@@ -55,7 +56,7 @@ class Folding:
 
     def enter(self, value: Value) -> Value:
         """Makes an input of the model that is folded already, in the place of a volume."""
-        batch, depth, *rest = known_shape(value)
+        batch, depth, *rest = known(value)
         made = Value((batch * depth, *rest), value.dtype, value.name)
         self.depths[made] = depth
         self._folded[value] = made
@@ -92,13 +93,13 @@ class Folding:
         shapes = [value.shape for value in inputs]
         shape = layer.compute_output_shape(shapes[0] if len(shapes) == 1 else shapes)
         made = Value(tuple(shape), "float32")
-        self.nodes.append(Node(layer, list(inputs), [made], _call_of(len(inputs))))
+        self.nodes.append(Node(layer, list(inputs), [made], call_of(len(inputs))))
         self.depths[made] = self.depths[inputs[0]] if depth is None else depth
         return made
 
     def again(self, node: Node, inputs: list[Value]) -> Value:
         """Adds the operation of a node, called as it was, on maps that it treats by position."""
-        shape = np.broadcast_shapes(*map(known_shape, inputs))
+        shape = np.broadcast_shapes(*map(known, inputs))
         made = Value(tuple(shape), node.output.dtype)
         self.nodes.append(Node(node.layer, inputs, [made], node.call))
         self.depths[made] = self.depths[inputs[0]]
@@ -121,17 +122,6 @@ class Folding:
 
 
 Rule = Callable[[Folding, Node, "list[Value]"], "Value | None"]
-
-
-def _call_of(count: int) -> Callable[..., Any]:
-    if count == 1:
-        return lambda layer, tensors: layer(*tensors)
-    return lambda layer, tensors: layer(tensors)
-
-
-def known_shape(value: Value) -> tuple[int, ...]:
-    """The shape of a value, all of which is known."""
-    return tuple(side for side in value.shape if side is not None)
 
 
 def window(

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from kerasdeconv import layers
+from kerasdeconv.export.lowering.rewrites import known
 from kerasdeconv.export.lowering.volumes.folding import (
     Folding,
     channels_last,
     interleave,
-    known_shape,
     window,
 )
 from kerasdeconv.graph import Node, Value
@@ -67,7 +67,7 @@ def group_norm(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
     layer, (x,) = node.layer, inputs
     if layer.axis not in (-1, 4):
         return None
-    channels = known_shape(x)[-1]
+    channels = known(x)[-1]
     normed = folded.FoldedGroupNormalization(
         fold.depths[x],
         channels if layer.groups == -1 else layer.groups,
@@ -87,7 +87,7 @@ def batch_norm(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
     layer, (x,) = node.layer, inputs
     if layer.axis not in (-1, 4):
         return None
-    return fold.add(_copied(layer, known_shape(x)[-1], axis=-1), x)
+    return fold.add(_copied(layer, known(x)[-1], axis=-1), x)
 
 
 def prelu(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
@@ -95,7 +95,7 @@ def prelu(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
     layer, (x,) = node.layer, inputs
     if set(layer.alpha.shape[:-1]) != {1}:
         return None
-    return fold.add(_copied(layer, known_shape(x)[-1], shared_axes=[1, 2]), x)
+    return fold.add(_copied(layer, known(x)[-1], shared_axes=[1, 2]), x)
 
 
 def softmax(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
@@ -151,7 +151,7 @@ def cropping(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
 
 def crop_like(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
     """CropLike, whose margins are known where shapes are."""
-    source, like = (known_shape(value)[1:-1] for value in node.inputs)
+    source, like = (known(value)[1:-1] for value in node.inputs)
     starts = [
         (a - b) // 2 if node.layer.offset is None else node.layer.offset
         for a, b in zip(source, like, strict=True)
@@ -168,7 +168,7 @@ def depth_to_space(fold: Folding, node: Node, inputs: list[Value]) -> Value | No
         return x
     square = high == wide > 1  # as depth to space of pictures is
     count = deep if square else deep * high
-    channels, parts = known_shape(x)[-1] // count, [x]
+    channels, parts = known(x)[-1] // count, [x]
     if count > 1:
         cuts = [
             layers.SliceChannels(i * channels, channels, name=f"{name}_{i}", dtype="float32")
@@ -219,9 +219,7 @@ def by_position(
     if not any(shallow):
         return apply(inputs)
     at_one_voxel = all(
-        known_shape(x)[1:3] == (1, 1)
-        for x, is_shallow in zip(inputs, shallow, strict=True)
-        if is_shallow
+        known(x)[1:3] == (1, 1) for x, is_shallow in zip(inputs, shallow, strict=True) if is_shallow
     )
     maps = []
     for i, x in enumerate(inputs):
