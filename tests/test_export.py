@@ -695,3 +695,7 @@ class TestFoldedDoors:
         with pytest.raises(ValueError, match=r"onnxruntime-cpu takes volumes.*Received: True"):
             export(model, tmp_path / "new", target="onnxruntime-cpu", fold_doors=True)
         assert not (tmp_path / "new").exists()
+
+    def test_where_there_is_no_volume(self, tmp_path):
+        with pytest.raises(ValueError, match=r"networks on volumes.*1 x 16 x 16 x 3"):
+            export(autoencoder(), tmp_path / "new", target="android-cpu", fold_doors=True)

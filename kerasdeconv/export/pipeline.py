@@ -24,7 +24,7 @@ from kerasdeconv.export.job import (
     layer_names,
     resolve,
 )
-from kerasdeconv.export.lowering import check_doors, with_head
+from kerasdeconv.export.lowering import require_volumes, with_head
 from kerasdeconv.export.lowering.head import HEADS
 from kerasdeconv.export.report import Report
 from kerasdeconv.export.targets import Violation, check, load_target
@@ -113,10 +113,11 @@ def export(
     progress("loading")
     subject = resolve(model, convention, like)
     check_arguments(subject, chosen, precision, format, allow_float)
-    check_doors(chosen, precision, fold_doors)
     if size is None and subject.card and None in subject.model.inputs[0].shape[1:-1]:
         size = subject.card.export_size
     shapes = input_shapes(subject.model, size, batch)
+    if fold_doors:
+        require_volumes(shapes, chosen, precision)
     samples = find_samples(subject, precision, calibration, shapes)
     if door is None:
         pixels = subject.convention.value_range == (0, 255)

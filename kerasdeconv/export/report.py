@@ -108,7 +108,7 @@ class Report:
             ("operators", ", ".join(f"{n} {name}" for name, n in self.operators.items())),
             ("rewrites", str(len(self.rewrites))),
             (f"verified on {check['samples']} samples", error),
-            (f"latency, {self.latency_ms['threads']} thread", self._latency()),
+            (f"latency here, {self.latency_ms['threads']} thread", self._latency()),
         ]
         if self.choices:
             forms = collections.Counter(f"{c['form']} ({c['source']})" for c in self.choices)

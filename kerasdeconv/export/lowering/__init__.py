@@ -228,18 +228,24 @@ def lower(
         ValueError: The network cannot take the size.
     """
     target = load_target(target) if isinstance(target, str) else target
-    check_doors(target, precision, fold_doors)
     shapes = input_shapes(model, size, batch)
+    if fold_doors:
+        require_volumes(shapes, target, precision)
     return lower_for(model, shapes, target, precision, head=head, fold_doors=fold_doors).model
 
 
-def check_doors(target: Target, precision: str, fold_doors: bool) -> None:
-    """Refuses folded doors where volumes are not folded.
+def require_volumes(shapes: Sequence[tuple[int, ...]], target: Target, precision: str) -> None:
+    """Refuses folded doors where there is nothing to fold.
 
     Raises:
-        ValueError: The target takes volumes with five axes.
+        ValueError: No input is a volume, or the target takes volumes with five axes.
     """
-    if fold_doors and not target.folds_volumes(precision):
+    if not any(len(shape) == 5 for shape in shapes):
+        raise ValueError(
+            "fold_doors is for networks on volumes, and must be False for others. "
+            f"Received: True for an input of {' x '.join(map(str, shapes[0]))}"
+        )
+    if not target.folds_volumes(precision):
         raise ValueError(
             f"{target.name} takes volumes as they are in {precision}: fold_doors must be False. "
             "Received: True"
