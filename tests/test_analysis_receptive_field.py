@@ -94,7 +94,7 @@ def stages(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
                 "kernel_size": size,
                 "strides": strides,
                 "padding": pad,
-                # Not dilated: TensorFlow runs that on processors with AVX-512 alone.
+                # Not dilated: TensorFlow runs that on some processors alone.
                 "output_padding": draw(st.sampled_from([None, *(e for e in extra if e < strides)])),
             }
         elif kind == "upsample":
