@@ -26,6 +26,7 @@ from kerasdeconv.export import artifact as art
 from kerasdeconv.export.job import Subject, check_arguments, find_samples, resolve
 from kerasdeconv.export.report import versions
 from kerasdeconv.export.stock import convert_stock
+from kerasdeconv.export.tuning import processor
 from kerasdeconv.random_weights import scale_weights
 from kerasdeconv.sizes import input_shapes
 from kerasdeconv.tables import finite
@@ -304,18 +305,16 @@ def precisions_for(target: str) -> list[str]:
 
 def machine() -> dict[str, Any]:
     """Says where something was measured: processor, cores, and the versions of all packages."""
-    name, flags = platform.processor() or platform.machine(), set()
+    flags: set[str] = set()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             key, _, value = (part.strip() for part in line.partition(":"))
-            if key == "model name":
-                name = value
-            elif key in ("flags", "Features"):
+            if key in ("flags", "Features"):
                 flags = set(value.split())
     known = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "asimddp", "i8mm")
     return {
-        "processor": name,
+        "processor": processor(),
         "instructions": [flag for flag in known if flag in flags],
         "cores": os.cpu_count(),
         "system": platform.system(),

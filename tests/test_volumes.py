@@ -290,6 +290,13 @@ def test_other_layers(name, batch):
         assert_folded(lowered)
 
 
+def test_what_stays_on_five_axes_is_said():
+    layer = L.PReLU(name="slopes")
+    model = network(lambda x: L.ReLU()(layer(x)))
+    _, rewrites = lower_to_form(model, [(1, *model.inputs[0].shape[1:])], fold_depth=True)
+    assert [line for line in rewrites if "kept" in line] == ["slopes: kept, on five axes"]
+
+
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "unet": lambda: models.UNet3D((8, 16, 16, 1), width=4, depth=2, padding="same"),
     "unet, unpadded": lambda: models.UNet3D((92, 92, 92, 1), width=1),

@@ -28,6 +28,7 @@ from kerasdeconv.export.lowering.rewrites import (
 from kerasdeconv.export.lowering.volumes.sums import DEPTH_CONVOLUTION
 from kerasdeconv.export.targets import Target, load_target
 from kerasdeconv.graph import Graph, Node, build, read
+from kerasdeconv.layers import folded
 from kerasdeconv.sizes import input_shapes, specs
 
 __all__ = ["Lowered", "lower", "lower_for", "lower_to_form", "static", "with_head"]
@@ -167,15 +168,20 @@ def _lower(
 
     choose(graph, FAMILIES, allowed, note)
     graph.rewrites += [
-        f"{node.layer.name}: kept, {why}" for node in graph.nodes if (why := _unknown(node))
+        f"{node.layer.name}: kept, {why}"
+        for node in graph.nodes
+        if (why := _kept(node, fold_depth))
     ]
     shapes = [value.shape for value in graph.inputs]
     return Lowered(build(graph, shapes, model.name), graph.rewrites, choices)
 
 
-def _unknown(node: Node) -> str | None:
+def _kept(node: Node, fold_depth: bool) -> str | None:
     """Why no rule could do anything with a layer that it may concern; None for all others."""
     layer = node.layer
+    doors = (folded.FoldDepth, folded.UnfoldDepth)
+    if fold_depth and len(node.outputs[0].shape) == 5 and not isinstance(layer, doors):
+        return "on five axes"
     if isinstance(layer, keras.layers.Layer):
         home = type(layer).__module__.partition(".")[0]
         if home not in ("keras", "kerasdeconv"):
