@@ -600,6 +600,10 @@ class TestMoves:
         model = chain(L.ReLU(), L.BatchNormalization(), layer)
         assert "BatchNormalization" not in kinds(lowered(model))
 
+    def test_a_gain_for_each_channel_of_a_group(self):
+        model = chain(L.ReLU(), L.BatchNormalization(), L.Conv2D(6, 2, groups=2), shape=(5, 6, 4))
+        assert kinds(lowered(model)) == ["ReLU", "Conv2D"]
+
     def test_not_across_channels_that_move(self):
         """Flipped channels meet another channel's gain."""
         model = chain(L.Conv2D(4, 3), L.Permute((2, 1, 3)), L.BatchNormalization())
