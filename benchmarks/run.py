@@ -1,11 +1,11 @@
 """Measures the zoo and the figures, and writes results.json and the tables of the page.
 
-Run it by `make bench`, on a machine that does nothing else. It takes about twenty minutes on two
-cores. A part of it:
+Run it by `make bench`, on a machine that does nothing else. It took 42 minutes on two
+cores that other work shared. A part of it:
 
     python benchmarks/run.py --part figures --only '*transposed*'
     python benchmarks/run.py --part zoo --only 'unet*' 'espcn*'
-    python benchmarks/run.py --all                # with the largest entries, hours
+    python benchmarks/run.py --all                # with the largest entries, too
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _brief(value: float | None) -> str:
 
 def _arguments(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--all", action="store_true", help="the largest entries, too: hours")
+    parser.add_argument("--all", action="store_true", help="the largest entries, too")
     parser.add_argument("--part", choices=("zoo", "figures"), help="one part alone")
     parser.add_argument(
         "--only", nargs="+", default=["*"], metavar="PATTERN", help="entries or figures like these"

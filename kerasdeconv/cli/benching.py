@@ -22,7 +22,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             help="Zoo entries (* and ? standing for anything) or .keras files; all entries by "
-            "default, which takes hours."
+            "default, which takes long."
         ),
     ] = None,
     *,

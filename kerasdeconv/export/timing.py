@@ -40,9 +40,7 @@ def _call(predictor: FilePredictor, sample: Sequence[np.ndarray]) -> Callable[[]
     """What is timed: the runtime's own call, with the sample in place."""
     stored = predictor.encode(*sample)
     predictor.invoke(stored)
-    # LiteRT keeps its inputs, so that they need not be set again.
-    interpreter = getattr(predictor, "_interpreter", None)
-    return interpreter.invoke if interpreter is not None else lambda: predictor.invoke(stored)
+    return predictor.again(stored)
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,9 @@ class LiteRTPredictor(FilePredictor):
             return [self._interpreter.get_tensor(index) for index in self._output_indices]
         except (ValueError, RuntimeError) as error:
             raise cannot_run("LiteRT", error, self.path) from None
+
+    def again(self, stored: list[np.ndarray]) -> Callable[[], object]:
+        return self._interpreter.invoke  # it keeps its inputs
 
     def _allocate(self, shapes: list[tuple[int, ...]]) -> None:
         """Makes room for inputs of these shapes, where they are not those of the last run."""

@@ -21,7 +21,6 @@ from kerasdeconv.export.lowering.rewrites import (
     Family,
     Folding,
     Pick,
-    Site,
     choose,
     least_work,
 )
@@ -63,12 +62,10 @@ class Lowered:
     Attributes:
         model: In float32, with static shapes and weights of its own.
         rewrites: What was rewritten, one line each.
-        choices: The form of each operator that has several, by the layer's name.
     """
 
     model: keras.Model
     rewrites: list[str]
-    choices: dict[str, str]
 
 
 def lower_for(
@@ -158,22 +155,14 @@ def _lower(
     apply_foldings(graph)
     if fold_depth and any(len(v.shape) == 5 for n in graph.nodes for v in (*n.inputs, *n.outputs)):
         volumes.fold_volumes(graph, fold_doors)
-    choices: dict[str, str] = {}
-
-    def note(site: Site) -> str:
-        form = pick(site)
-        if len(site.options) > 1 or form != KEEP:
-            choices[site.layer] = form
-        return form
-
-    choose(graph, FAMILIES, allowed, note)
+    choose(graph, FAMILIES, allowed, pick)
     graph.rewrites += [
         f"{node.layer.name}: kept, {why}"
         for node in graph.nodes
         if (why := _kept(node, fold_depth))
     ]
     shapes = [value.shape for value in graph.inputs]
-    return Lowered(build(graph, shapes, model.name), graph.rewrites, choices)
+    return Lowered(build(graph, shapes, model.name), graph.rewrites)
 
 
 def _kept(node: Node, fold_depth: bool) -> str | None:

@@ -81,9 +81,7 @@ class Target:
         tunes: Whether `runtime` runs files here as the target does, so that timing them says which
             form is faster there.
         compiler: The vendor's own tool for the target, where there is one that runs anywhere.
-        max_version: The newest operator set (ONNX), None for no limit.
         max_axes: The most axes along which a tensor extends, sides of 1 before them not counted.
-        dynamic_shapes: Whether sides may be free.
         notes: What else to know.
     """
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from kerasdeconv import layers
+from kerasdeconv.export.lowering.fold import weights
 from kerasdeconv.export.lowering.forms import transposed_reach
 from kerasdeconv.export.lowering.rewrites import known
 from kerasdeconv.export.lowering.volumes.folding import (
@@ -32,7 +33,7 @@ def convolution(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
         before = _nearest_before(fold, node)
         if before is not None:
             return _nearest_convolution(fold, node, before)
-    kernel, bias = _weights(layer)
+    kernel, bias = weights(layer)
     size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]
     reach = (size - 1) * dilation + 1
     padding = (0, 0)
@@ -64,7 +65,7 @@ def dense(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
         layer.units, 1, activation=layer.activation, dtype="float32", name=layer.name
     )
     flat.build((None, None, None, kernel.shape[0]))
-    flat.set_weights([kernel[None, None], bias])
+    flat.setweights([kernel[None, None], bias])
     return fold.add(flat, *inputs)
 
 
@@ -89,7 +90,7 @@ def _flat(layer: Any, name: str, kernel: np.ndarray, bias: np.ndarray) -> keras.
     )
     joined = slices_on_channels(kernel)
     flat.build((None, None, None, joined.shape[-2]))
-    flat.set_weights([joined, bias])
+    flat.setweights([joined, bias])
     return flat
 
 
@@ -117,7 +118,7 @@ def _nearest_convolution(fold: Folding, node: Node, before: Node) -> Value:
     """
     layer, name = node.layer, node.layer.name
     x = fold.fold(before.inputs[0])
-    kernel, bias = _weights(layer)
+    kernel, bias = weights(layer)
     factor, *sides = before.layer.size
     depth, grown = fold.depths[x], known(node.output)[1]
     count = -(-grown // factor)  # slices of each phase
@@ -151,7 +152,7 @@ def transposed_convolution(fold: Folding, node: Node, inputs: list[Value]) -> Va
     layer, (x,) = node.layer, inputs
     if not channels_last(layer) or set(layer.dilation_rate) != {1}:
         return None
-    kernel, bias = _weights(layer)  # depth x height x width x out x in
+    kernel, bias = weights(layer)  # depth x height x width x out x in
     size, stride, depth = layer.kernel_size[0], layer.strides[0], fold.depths[x]
     extra = layer.output_padding or (None, None, None)
     grown, before = transposed_reach(depth, size, stride, layer.padding, extra[0])
@@ -180,7 +181,7 @@ def transposed_convolution(fold: Folding, node: Node, inputs: list[Value]) -> Va
             name=name,
         )
         flat.build((None, None, None, seen_slices.shape[-1]))
-        flat.set_weights([joined.reshape(*joined.shape[:3], -1), bias])
+        flat.setweights([joined.reshape(*joined.shape[:3], -1), bias])
         phases.append(fold.add(flat, seen_slices))
     x = interleave(fold, phases, f"{layer.name}_interleave")
     return window(fold, x, f"{layer.name}_crop", 1, (0, grown - fold.depths[x]))
@@ -204,7 +205,7 @@ def depthwise(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
             moved = window(fold, x, f"{name}_slice", 1, (-offset, offset))
             flat = layers.DepthwiseConvTranspose(tuple(sides), tuple(steps), name=name)
             flat.build((None, None, None, kernel.shape[-1]))
-            flat.set_weights([kernel[tap]])
+            flat.setweights([kernel[tap]])
             parts.append(fold.add(flat, moved))
         if not parts:
             return None  # a kernel smaller than its stride
@@ -217,9 +218,3 @@ def _same_padding(depth: int, reach: int, stride: int) -> tuple[int, int]:
     """Zeros before and behind, as TensorFlow's "same" has them."""
     total = max((-(-depth // stride) - 1) * stride + reach - depth, 0)
     return total // 2, total - total // 2
-
-
-def _weights(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    kernel = keras.ops.convert_to_numpy(layer.kernel)
-    bias = keras.ops.convert_to_numpy(layer.bias) if layer.use_bias else np.zeros(layer.filters)
-    return kernel, bias
