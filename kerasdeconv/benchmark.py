@@ -23,7 +23,7 @@ from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ArtifactError, ExportError, KerasDeconvError, VerificationError
 from kerasdeconv.export import Report, export, load_target, timing
 from kerasdeconv.export import artifact as art
-from kerasdeconv.export.job import Subject, check_arguments, find_samples, resolve
+from kerasdeconv.export.job import Subject, check_arguments, default_door, find_samples, resolve
 from kerasdeconv.export.report import versions
 from kerasdeconv.export.stock import convert_stock
 from kerasdeconv.export.tuning import processor
@@ -164,8 +164,7 @@ def compare(
     if weights == "random":
         scale_weights(subject.model, samples[0], subject.convention)
     if door is None:
-        pixels = subject.convention.value_range == (0, 255)
-        door = chosen.door if precision == "int8" and pixels else "float32"
+        door = default_door(subject, chosen, precision)
     result = Comparison(subject.name, target, precision, shapes[0], weights, threads)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -140,6 +140,12 @@ def layer_names(model: keras.Model) -> set[str]:
     return {node.layer.name for node in read(model).nodes}
 
 
+def default_door(subject: Subject, target: Target, precision: str) -> str:
+    """The type at the doors of a file: the target's own for int8 on pixels, else float32."""
+    pixels = subject.convention.value_range == (0, 255)
+    return target.door if precision == "int8" and pixels else "float32"
+
+
 def find_samples(
     subject: Subject, precision: str, calibration: Any, shapes: list[tuple[int, ...]]
 ) -> Samples:

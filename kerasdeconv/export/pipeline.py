@@ -20,6 +20,7 @@ from kerasdeconv.export.candidates import Candidate, faster, make_lowered, make_
 from kerasdeconv.export.job import (
     Job,
     check_arguments,
+    default_door,
     find_samples,
     layer_names,
     resolve,
@@ -120,8 +121,7 @@ def export(
         require_volumes(shapes, chosen, precision)
     samples = find_samples(subject, precision, calibration, shapes)
     if door is None:
-        pixels = subject.convention.value_range == (0, 255)
-        door = chosen.door if precision == "int8" and pixels else "float32"
+        door = default_door(subject, chosen, precision)
     elif door not in (tflite.DOORS if precision == "int8" else ("float32",)):
         raise ValueError(
             f"door must be one of {tflite.DOORS}, and float32 but for int8 files. "

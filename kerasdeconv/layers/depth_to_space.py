@@ -56,6 +56,8 @@ def depth_to_space(x: Any, block: tuple[int, ...]) -> Any:
     """
     if len(block) == 2 and block[0] == block[1] > 1:
         return keras.ops.depth_to_space(x, block[0], data_format="channels_last")
+    if len(block) == 2:
+        return _rows_to_space(x, block)
     # An axis at a time, because TFLite transposes six axes at most.
     for axis, factor in enumerate(block, start=1):
         if factor > 1:
@@ -65,6 +67,18 @@ def depth_to_space(x: Any, block: tuple[int, ...]) -> Any:
             sides[axis - 1] = sides[axis - 1] * factor
             x = keras.ops.reshape(x, (batch, *sides, channels // factor))
     return x
+
+
+def _rows_to_space(x: Any, block: tuple[int, ...]) -> Any:
+    """Depth to space of pictures on four axes, which some targets have no more of.
+
+    Row-major, the order H, s, W, t, C of row phases laid side by side is that of the large map.
+    """
+    high, wide = block
+    batch, height, width, channels = keras.ops.shape(x)
+    if high > 1:
+        x = keras.ops.concatenate(keras.ops.split(x, high, axis=-1), axis=2)
+    return keras.ops.reshape(x, (batch, height * high, width * wide, channels // (high * wide)))
 
 
 def space_to_depth(x: Any, block: tuple[int, ...]) -> Any:

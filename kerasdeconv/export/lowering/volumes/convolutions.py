@@ -65,7 +65,7 @@ def dense(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
         layer.units, 1, activation=layer.activation, dtype="float32", name=layer.name
     )
     flat.build((None, None, None, kernel.shape[0]))
-    flat.setweights([kernel[None, None], bias])
+    flat.set_weights([kernel[None, None], bias])
     return fold.add(flat, *inputs)
 
 
@@ -90,7 +90,7 @@ def _flat(layer: Any, name: str, kernel: np.ndarray, bias: np.ndarray) -> keras.
     )
     joined = slices_on_channels(kernel)
     flat.build((None, None, None, joined.shape[-2]))
-    flat.setweights([joined, bias])
+    flat.set_weights([joined, bias])
     return flat
 
 
@@ -181,7 +181,7 @@ def transposed_convolution(fold: Folding, node: Node, inputs: list[Value]) -> Va
             name=name,
         )
         flat.build((None, None, None, seen_slices.shape[-1]))
-        flat.setweights([joined.reshape(*joined.shape[:3], -1), bias])
+        flat.set_weights([joined.reshape(*joined.shape[:3], -1), bias])
         phases.append(fold.add(flat, seen_slices))
     x = interleave(fold, phases, f"{layer.name}_interleave")
     return window(fold, x, f"{layer.name}_crop", 1, (0, grown - fold.depths[x]))
@@ -205,7 +205,7 @@ def depthwise(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
             moved = window(fold, x, f"{name}_slice", 1, (-offset, offset))
             flat = layers.DepthwiseConvTranspose(tuple(sides), tuple(steps), name=name)
             flat.build((None, None, None, kernel.shape[-1]))
-            flat.setweights([kernel[tap]])
+            flat.set_weights([kernel[tap]])
             parts.append(fold.add(flat, moved))
         if not parts:
             return None  # a kernel smaller than its stride
