@@ -169,6 +169,10 @@ def test_mixed_precision(name, half):
     for answer, wanted in zip(answers_of(model, inputs), expected, strict=True):
         if unpools:
             assert np.abs(answer - wanted).mean() <= error
+        elif half == "bfloat16":
+            # Where an untrained network hangs in the balance, 8 bits decide: single voxels of a
+            # residual one differ by 0.32 on a processor without bfloat16, 0.017 on average.
+            assert np.abs(answer - wanted).mean() <= error / 4
         else:
             np.testing.assert_allclose(answer, wanted, rtol=0, atol=error)
 
