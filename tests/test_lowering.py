@@ -586,6 +586,13 @@ class TestMoves:
         result = lowered(chain(*layers, L.Conv2D(2, 2)), form="keep")
         assert kinds(result) == ["Conv2D", "ZeroPadding2D", "Conv2D"]
 
+    def test_the_shift_behind_zeros_has_the_channels_that_are_there(self):
+        """Not those of the convolution, four times as many."""
+        between = (DepthToSpace(2), L.ZeroPadding2D(1))
+        model = chain(L.Conv2D(8, 3), *between, L.BatchNormalization())
+        result = lowered(model, form="keep")
+        assert kinds(result) == ["Conv2D", "DepthToSpace", "ZeroPadding2D", "Rescaling"]
+
     def test_down_through_zeros_goes_a_gain_alone(self):
         model = chain(L.Rescaling([1.0, 2.0, 3.0]), L.ZeroPadding2D(1), L.Conv2D(4, 3))
         assert kinds(lowered(model)) == ["ZeroPadding2D", "Conv2D"]

@@ -137,7 +137,7 @@ def fold_into_convolution_before(graph: Graph, node: Node) -> bool:
     why = f"{node.layer.name}: folded into {layer.name}"
     new = [Node(layer, convolution.inputs, convolution.outputs), *reversed(moves)]
     if padded:
-        rest = keras.layers.Rescaling(1.0, shift, name=node.layer.name, dtype="float32")
+        rest = keras.layers.Rescaling(1.0, affine.shift, name=node.layer.name, dtype="float32")
         new.append(Node(rest, node.inputs, node.outputs))
     else:
         last = new[-1]
