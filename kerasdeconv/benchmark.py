@@ -156,7 +156,7 @@ def compare(
         raise ValueError(f"threads and runs must be 1 or more. Received: {threads}, {runs}")
     progress("loading")
     subject, weights = _subject(model, convention)
-    check_arguments(subject, chosen, precision, None, ())
+    check_arguments(subject, chosen, precision)
     if size is None and subject.card and None in subject.model.inputs[0].shape[1:-1]:
         size = subject.card.export_size
     shapes = input_shapes(subject.model, size)

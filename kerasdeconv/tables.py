@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -40,3 +41,15 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def save_json(value: Any, path: str | Path) -> None:
+    """Writes plain values as JSON, the whole file or nothing."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -91,7 +91,7 @@ class TestArrays:
 
     @pytest.mark.parametrize("source", [5, None, np.float32(1)])
     def test_no_iterable(self, source):
-        with pytest.raises(TypeError, match="a folder, an array, or an iterable"):
+        with pytest.raises(TypeError, match="a folder, an array, a data set, or an iterable"):
             samples_from(source, SHAPE, PIXELS)
 
     @pytest.mark.parametrize(

@@ -77,7 +77,18 @@ class TestStart:
 
     @pytest.mark.parametrize(
         "command",
-        ["list", "show", "targets", "export", "check", "verify", "predict", "train", "evaluate"],
+        [
+            "list",
+            "show",
+            "targets",
+            "export",
+            "check",
+            "verify",
+            "quantize-report",
+            "predict",
+            "train",
+            "evaluate",
+        ],
     )
     def test_help_teaches_by_example(self, run: Run, command: str) -> None:
         done = run(command, "--help")

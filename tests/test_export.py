@@ -47,7 +47,7 @@ KEYS = {
     "artifact", "format", "target", "precision", "size_bytes", "input", "outputs", "operators",
     "float_operators", "rewrites", "verification", "latency_ms", "versions",
 }  # fmt: skip
-ADDED = {"choices", "vendor", "warnings", "calibration", "metrics"}
+ADDED = {"choices", "vendor", "warnings", "calibration", "metrics", "mixed_precision"}
 
 
 def small_zoo_unet() -> keras.Model:
@@ -115,7 +115,12 @@ class TestFiles:
         assert report["float_operators"] == []
         assert report["metrics"] is None
         count = zoo.card("unet").calibration.count
-        assert report["calibration"] == {"source": "synthetic nuclei", "samples": count}
+        assert report["calibration"] == {
+            "source": "synthetic nuclei",
+            "samples": count,
+            "ranges": "minmax",
+            "seed": 0,
+        }
         assert {"kerasdeconv", "keras", "tensorflow", "numpy"} <= set(report["versions"])
         assert any("folded into" in line for line in report["rewrites"])
 
@@ -469,8 +474,10 @@ class TestPrecisionIsHonest:
         assert not (tmp_path / "new").exists()
 
     def test_unless_it_is_allowed(self, tmp_path):
+        """Then the whole layer is in float, and nothing else."""
         report = self.ask(tmp_path, allow_float=["first"])
-        assert "Tanh of layer 'first'" in report.float_operators
+        assert report.float_operators
+        assert all(name.endswith("of layer 'first'") for name in report.float_operators)
         assert saved_report(report.artifact)["float_operators"] == report.float_operators
         assert any(row[0] == "in float" for row in report.rows())
 
@@ -570,7 +577,13 @@ class TestCalibration:
             pixels = np.rint(picture[0]).astype(np.uint8)
             PIL.Image.fromarray(pixels).save(tmp_path / f"photos/{number}.png")
         report = self.ask(tmp_path / "out", tmp_path / "photos")
-        assert report.calibration == {"source": str(tmp_path / "photos"), "samples": 16}
+        assert report.calibration == {
+            "source": str(tmp_path / "photos"),
+            "samples": 16,
+            "ranges": "minmax",
+            "seed": 0,
+        }
+        assert any(warning.startswith("calibrated with 16 samples") for warning in report.warnings)
 
     @pytest.mark.parametrize(
         ("source", "message"),

@@ -105,7 +105,8 @@ def test_int8(target, scale, tmp_path):
     assert "clip: left to the output's saturation" in report.rewrites
     if target == "android-cpu":
         assert report.operators == {"CONV_2D": 7, "QUANTIZE": 2, "ADD": 1, "DEPTH_TO_SPACE": 1}
-        assert not report.warnings  # all of it runs in XNNPACK
+        # All of it runs in XNNPACK; the samples are few.
+        assert [w[:15] for w in report.warnings] == ["calibrated with"]
     (got,) = runtime.open(report.artifact).run(PICTURE)
     assert np.abs(got - model(PICTURE)).max() <= 2  # roundings of residual and sum
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnx import helper, numpy_helper
 
-from kerasdeconv.export import onnx as export_onnx
 from kerasdeconv.export.onnx import to_onnx
+from kerasdeconv.export.quantization import qdq
 from kerasdeconv.export.saturation import safe_scales, weight_scales
 
 WIDTHS = st.integers(1, 9)
@@ -251,7 +251,7 @@ class TestFiles:
         """The plain quantization fails, so that the emulation would show a file that fails."""
         found = read(to_onnx(layer, precision="int8", samples=samples(layer), door=door))
         assert fits(found["products"].astype(np.int64))
-        monkeypatch.setattr(export_onnx, "safe_scales", lambda proto: {})
+        monkeypatch.setattr(qdq, "safe_scales", lambda proto: {})
         plain = read(to_onnx(layer, precision="int8", samples=samples(layer), door=door))
         assert plain["products"].max() == 127
         assert not fits(plain["products"].astype(np.int64))

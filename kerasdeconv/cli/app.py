@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import kerasdeconv
-from kerasdeconv.cli import benching, browsing, exporting, running, training
+from kerasdeconv.cli import benching, browsing, exporting, quantizing, running, training
 
 app = typer.Typer(
     name="kerasdeconv",
@@ -56,6 +56,7 @@ app.command()(browsing.targets)
 app.command()(exporting.export)
 app.command()(exporting.check)
 app.command()(exporting.verify)
+app.command("quantize-report")(quantizing.quantize_report)
 app.command()(benching.bench)
 app.command()(running.predict)
 app.command()(running.evaluate)

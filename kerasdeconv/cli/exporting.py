@@ -32,8 +32,29 @@ def export(
         typer.Option(metavar="HxW", help="Input height and width. An entry has its own."),
     ] = None,
     calibration: Annotated[
-        Path | None,
-        typer.Option(help="Folder of typical pictures, for integers. An entry has samples."),
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of typical pictures, for integers; 'noise' for noise. An entry has "
+            "samples.",
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Samples that are used at most.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Which tiles of the pictures.")] = 0,
+    ranges: Annotated[
+        str, typer.Option(help="How int8 chooses ranges: minmax, percentile, entropy or mse.")
+    ] = "minmax",
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="LOSS",
+            help="Most that int8 may lose on --evaluate, in dB or points of IoU; layers that cost "
+            "most stay in float.",
+        ),
+    ] = None,
+    min_psnr: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="The same for the PSNR of the output against Keras'."),
     ] = None,
     evaluate: Annotated[
         Path | None,
@@ -51,7 +72,7 @@ def export(
     batch: Annotated[int, typer.Option(min=1, help="Pictures at a time.")] = 1,
     allow_float: Annotated[
         list[str] | None,
-        typer.Option(metavar="LAYER", help="Layer that may stay in float; can be repeated."),
+        typer.Option(metavar="LAYER", help="Layer that stays in float; can be repeated."),
     ] = None,
     tune: Annotated[
         bool,
@@ -90,6 +111,11 @@ def export(
             size=sides,
             batch=batch,
             calibration=calibration,
+            count=count,
+            seed=seed,
+            ranges=ranges,
+            max_drop=max_drop,
+            min_psnr=min_psnr,
             evaluate=evaluate,
             head=head,
             tune=tune,

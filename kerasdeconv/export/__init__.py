@@ -1,7 +1,7 @@
 """Export: from a Keras model to a verified TFLite or ONNX file.
 
 `export` does everything; its steps can be called on their own: `lower`, `to_tflite`, `to_onnx`,
-`check`, `verify`.
+`check`, `verify`. `quantize_report` says what int8 will cost, layer by layer.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import importlib
 from typing import Any
 
 _WHERE = {
+    "QuantizationReport": "quantization.report",
     "Report": "report",
     "Target": "targets",
     "Verification": "verification",
@@ -18,6 +19,7 @@ _WHERE = {
     "export": "pipeline",
     "load_target": "targets",
     "lower": "lowering",
+    "quantize_report": "quantization.sensitivity",
     "read_artifact": "artifact",
     "target_names": "targets",
     "to_onnx": "onnx",

@@ -274,7 +274,12 @@ def float_operators(artifact: Artifact, precision: str) -> list[Operator]:
     if precision == "int8" and artifact.format == "onnx":
         artifact = optimized_onnx(artifact.path)
     doors = {id(t) for t in (*artifact.inputs, *artifact.outputs)}
-    return [o for o in artifact.operators if _breaks(o, precision, artifact.format, doors)]
+    found = [o for o in artifact.operators if _breaks(o, precision, artifact.format, doors)]
+    if precision not in ("int8", "int16x8"):
+        return found
+    # What brings values to a float operator and back is not named beside it.
+    computed = {id(t) for o in found if o.name not in _CASTS for t in o.data}
+    return [o for o in found if o.name not in _CASTS or not any(id(t) in computed for t in o.data)]
 
 
 def _breaks(operator: Operator, precision: str, form: str, doors: set[int]) -> bool:
@@ -315,12 +320,26 @@ def layer_of(operator: Operator, layer_names: Iterable[str] = ()) -> str | None:
         The layer's name, or None where no name leads to a layer.
     """
     known = frozenset(layer_names)
-    for name in _origins(operator):
-        for path in reversed(name.split(";")):
-            for part in reversed(path.split("/")[:-1]):
-                if layer := _layer(part, known):
-                    return layer
-    return None
+    parts = [
+        part
+        for name in _origins(operator)
+        for path in reversed(name.split(";"))
+        for part in reversed(path.split("/")[:-1])
+    ]
+    found = (_layer(part, known) for part in parts)
+    lowered = (origin_of(part, known) for part in parts)
+    return next((layer for layer in (*found, *lowered) if layer), None)
+
+
+def origin_of(name: str, layer_names: Iterable[str]) -> str | None:
+    """Tells from which layer a lowered one was made: its name goes on from the other's.
+
+    Args:
+        name: A lowered layer's name, "up_rows_0".
+        layer_names: Names of the layers that there were, "up".
+    """
+    starts = [known for known in layer_names if name == known or name.startswith(f"{known}_")]
+    return max(starts, key=len, default=None)
 
 
 def _origins(operator: Operator) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from kerasdeconv.convention import Convention
@@ -28,8 +29,9 @@ def samples_from(
     """Reads samples for calibration or verification.
 
     Args:
-        source: A folder of pictures, an array of N samples, or any iterable of samples: arrays
-            with or without the batch axis, of batch 1 or more.
+        source: A folder of pictures, an array of N samples, or a data set, generator or any other
+            iterable of samples: arrays with or without the batch axis, of batch 1 or more, alone or
+            first in a tuple with labels.
         shape: Shape of the network's input, batch included.
         convention: What the input means.
         count: How many samples are used at most.
@@ -43,11 +45,14 @@ def samples_from(
     """
     if isinstance(source, str | Path):
         samples = _from_folder(Path(source), shape, convention, count, seed)
+    elif isinstance(source, keras.utils.PyDataset):
+        batches = (source[i] for i in range(len(source)))
+        samples = list(itertools.islice(_from_arrays(batches, shape), count))
     elif isinstance(source, Iterable):
         samples = list(itertools.islice(_from_arrays(source, shape), count))
     else:
         raise TypeError(
-            "Samples are a folder, an array, or an iterable of arrays. "
+            "Samples are a folder, an array, a data set, or an iterable of arrays. "
             f"Received: {type(source).__name__}"
         )
     if not samples:

@@ -19,6 +19,7 @@ from kerasdeconv.export.lowering import lower_for
 from kerasdeconv.export.lowering.rewrites import least_work
 from kerasdeconv.export.metadata import write_metadata
 from kerasdeconv.export.pixel_output import without_clip
+from kerasdeconv.export.quantization.weights import fitted_kernels, with_kernels
 from kerasdeconv.export.report import versions
 from kerasdeconv.export.stock import convert_stock
 from kerasdeconv.export.targets import Target, check
@@ -48,14 +49,28 @@ class Candidate:
     predictor: runtime.FilePredictor
 
 
-def make_lowered(
-    job: Job, folder: Path, *, tune: bool, progress: Callable[[str], None]
-) -> Candidate:
-    """Lowers and converts the model, in the forms that measure fastest if `tune` asks for it.
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A lowered model, ready to be converted.
+
+    Attributes:
+        model: In float32.
+        rewrites: What the lowering did, one line each.
+        choices: The forms of operators that have several.
+        kernels: For int8, what the weights are rounded to, by layer name.
+    """
+
+    model: keras.Model
+    rewrites: list[str]
+    choices: list[Choice]
+    kernels: dict[str, np.ndarray]
+
+
+def prepare_lowered(job: Job, *, tune: bool, progress: Callable[[str], None]) -> Prepared:
+    """Lowers the model, in the forms that measure fastest if `tune` asks for it.
 
     Raises:
-        ExportError: It cannot be converted in the asked precision.
-        TargetError: The target does not take it.
+        ExportError: A part of it that is to be timed cannot be converted.
     """
     target = job.target
     default = least_work(target.channel_tile)
@@ -76,18 +91,40 @@ def make_lowered(
         fold_doors=job.fold_doors,
         pick=chooser.pick,
     )
-    rewrites = lowered.rewrites
-    model = lowered.model
-    if _pixels(job) and job.precision == "int8":
-        model, dropped = without_clip(model)
-        rewrites = [*rewrites, *dropped]
-    progress("converting")
-    path = folder / f"lowered.{target.format}"
-    path.write_bytes(_convert(job, model))
+    model, rewrites = lowered.model, lowered.rewrites
+    kernels: dict[str, np.ndarray] = {}
+    if job.precision == "int8":
+        if job.pixels:
+            model, dropped = without_clip(model)
+            rewrites = [*rewrites, *dropped]
+        progress("rounding weights")
+        samples = job.samples_for(model)
+        kernels = fitted_kernels(model, samples, format=target.format, seed=job.seed)
+        if kernels:
+            known = f"{len(kernels)} layers: weights rounded to fit {len(samples)} samples"
+            rewrites = [*rewrites, known]
+    return Prepared(model, rewrites, chooser.choices, kernels)
+
+
+def convert_lowered(job: Job, prepared: Prepared, folder: Path) -> Candidate:
+    """Converts a lowered model.
+
+    Raises:
+        ExportError: It cannot be converted in the asked precision.
+        TargetError: The target does not take it.
+    """
+    path = folder / f"lowered.{job.target.format}"
+    rounded = {
+        name: kernel
+        for name, kernel in prepared.kernels.items()
+        if art.origin_of(name, job.layers) not in job.allow_float
+    }
+    with with_kernels(prepared.model, rounded):
+        path.write_bytes(_convert(job, prepared.model))
     _require_precision(job, path)
     _require_target(job, path)
     write_metadata(path, _metadata(job, path))
-    return Candidate("lowered", path, rewrites, chooser.choices, runtime.open(path))
+    return Candidate("lowered", path, prepared.rewrites, prepared.choices, runtime.open(path))
 
 
 def make_stock(job: Job, folder: Path) -> tuple[Candidate | None, str | None]:
@@ -110,7 +147,8 @@ def make_stock(job: Job, folder: Path) -> tuple[Candidate | None, str | None]:
             samples=job.samples.values,
             door=job.door,
             head=job.head,
-            pixel_output=_pixels(job),
+            pixel_output=job.pixels,
+            float_layers=job.allow_float,
         )
         path.write_bytes(content)
         try:
@@ -154,26 +192,18 @@ def _without_received(error: Exception) -> str:
     return str(error).partition(" Received:")[0]
 
 
-def _pixels(job: Job) -> bool:
-    return job.subject.convention.output == "pixels"
-
-
 def _convert(job: Job, model: keras.Model) -> bytes:
     convert = tflite.to_tflite if job.target.format == "tflite" else onnx.to_onnx
     return convert(
         model,
         precision=job.precision,
-        samples=[_fitting(sample, model) for sample in job.samples.values],
+        samples=job.samples_for(model),
         door=job.door,
-        pixel_output=_pixels(job),
+        pixel_output=job.pixels,
+        ranges=job.ranges,
+        float_layers=job.allow_float,
+        layers=job.layers,
     )
-
-
-def _fitting(sample: Any, model: keras.Model) -> Any:
-    """A sample in the shape of a model's inputs, which may be folded volumes."""
-    if isinstance(sample, list):
-        return [part.reshape(x.shape) for part, x in zip(sample, model.inputs, strict=True)]
-    return sample.reshape(model.inputs[0].shape)
 
 
 def _converter(job: Job) -> Callable[[keras.Model, list[np.ndarray], Path], Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ from kerasdeconv.data.synthetic import synthetic_pairs
 from kerasdeconv.errors import ExportError, TargetError, closest
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import calibration as cal
+from kerasdeconv.export.quantization.ranges import require_method
 from kerasdeconv.export.targets import Target
 from kerasdeconv.graph import read
+from kerasdeconv.sizes import input_shapes
 
 _CALIBRATED = ("int8", "int16x8")
 _NOISE = 8  # samples of noise to verify on, where nothing else is known
+NOISE = "seeded noise"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Job:
         shapes: Shape of each input, batch included.
         head: As asked for.
         samples: With the batch of `shapes`.
-        allow_float: Layers that may compute in float in an integer file.
+        allow_float: Layers that compute in float in an integer file.
+        ranges: How int8 chooses the ranges of activations.
+        seed: Of what is drawn at random.
         fold_doors: Whether volumes go in and out as pictures.
     """
 
@@ -73,7 +78,28 @@ class Job:
     head: str | None
     samples: Samples
     allow_float: Collection[str]
+    ranges: str = "minmax"
+    seed: int = 0
     fold_doors: bool = False
+
+    @property
+    def layers(self) -> set[str]:
+        """Names of the model's layers."""
+        return layer_names(self.subject.model)
+
+    @property
+    def pixels(self) -> bool:
+        """Whether the first output is pixels."""
+        return self.subject.convention.output == "pixels"
+
+    def samples_for(self, model: keras.Model) -> list[Any]:
+        """The samples in the shape of a lowered model's inputs, which may be folded volumes."""
+        return [
+            [part.reshape(x.shape) for part, x in zip(sample, model.inputs, strict=True)]
+            if isinstance(sample, list)
+            else sample.reshape(model.inputs[0].shape)
+            for sample in self.samples.values
+        ]
 
 
 def resolve(model: keras.Model | str, convention: Convention | None, like: str | None) -> Subject:
@@ -103,15 +129,27 @@ def resolve(model: keras.Model | str, convention: Convention | None, like: str |
 
 
 def check_arguments(
-    subject: Subject, target: Target, precision: str, form: str | None, allow_float: Collection[str]
+    subject: Subject,
+    target: Target,
+    precision: str,
+    *,
+    form: str | None = None,
+    allow_float: Collection[str] = (),
+    ranges: str = "minmax",
 ) -> None:
     """Checks what is asked for against the target and the model.
 
     Raises:
         LoweringError: The model is not functional or was never built.
         TargetError: The target does not take the precision or the format.
-        ValueError: No such precision, format, or layer.
+        ValueError: No such precision, format, layer, or way to choose ranges.
     """
+    require_method(ranges)
+    if ranges != "minmax" and precision != "int8":
+        raise ValueError(
+            f"ranges are chosen for int8 files, others take minmax. Received: {ranges!r} for "
+            f"{precision}"
+        )
     if precision not in art.PRECISIONS:
         raise ValueError(
             f"No such precision. {closest(precision, art.PRECISIONS)} Received: {precision!r}"
@@ -135,6 +173,17 @@ def check_arguments(
         )
 
 
+def shapes_of(subject: Subject, size: Sequence[int] | None, batch: int) -> list[tuple[int, ...]]:
+    """Shape of each input, batch included; an entry knows a size of its own.
+
+    Raises:
+        ValueError: The network cannot take the size, or leaves sides open that nobody names.
+    """
+    if size is None and subject.card and None in subject.model.inputs[0].shape[1:-1]:
+        size = subject.card.export_size
+    return input_shapes(subject.model, size, batch)
+
+
 def layer_names(model: keras.Model) -> set[str]:
     """Names of all layers, those of nested models included."""
     return {node.layer.name for node in read(model).nodes}
@@ -147,9 +196,23 @@ def default_door(subject: Subject, target: Target, precision: str) -> str:
 
 
 def find_samples(
-    subject: Subject, precision: str, calibration: Any, shapes: list[tuple[int, ...]]
+    subject: Subject,
+    precision: str,
+    calibration: Any,
+    shapes: list[tuple[int, ...]],
+    *,
+    count: int = cal.COUNT,
+    seed: int = 0,
 ) -> Samples:
     """Finds samples: the given ones, an entry's own synthetic ones, or noise to verify on.
+
+    Args:
+        subject: Whose samples.
+        precision: Integers need samples that somebody answers for.
+        calibration: See `export`.
+        shapes: Of the inputs, batch included.
+        count: How many are taken at most.
+        seed: Which tiles of a folder's pictures are taken.
 
     Raises:
         DataError: The given ones cannot be used.
@@ -157,15 +220,15 @@ def find_samples(
     """
     single = [(1, *shape[1:]) for shape in shapes]
     convention, card = subject.convention, subject.card
-    if calibration is not None:
-        if len(shapes) == 1:
-            values: list[Any] = cal.samples_from(calibration, single[0], convention)
-        else:
-            values = cal.samples_of_several(calibration, single)
+    values: list[Any]
+    if isinstance(calibration, str) and calibration == "noise":
+        values, source = _noise(single, convention, count, seed), NOISE
+    elif calibration is not None:
+        values = _given(calibration, single, convention, count, seed)
         source = str(calibration) if isinstance(calibration, str | Path) else "given samples"
     elif card is not None and card.calibration is not None:
-        kind, count = card.calibration.samples, card.calibration.count
-        pairs = synthetic_pairs(kind, count, (single[0][1], single[0][2]))
+        kind, most = card.calibration.samples, min(card.calibration.count, count)
+        pairs = synthetic_pairs(kind, most, (single[0][1], single[0][2]))
         values = list(cal.from_pictures([picture for picture, _ in pairs], single[0], convention))
         if convention.task == "instance-segmentation":
             values = [[v, _boxes_of(p[1], single[1])] for v, p in zip(values, pairs, strict=True)]
@@ -176,20 +239,30 @@ def find_samples(
             f"input. Received: calibration=None for {subject.model.name!r}"
         )
     else:
-        values, source = _noise(single, convention), "seeded noise"
+        values, source = _noise(single, convention, _NOISE, 0), NOISE
     if len(shapes) == 1 and precision in _CALIBRATED:
         values = cal.span_range(values, convention)
     batch = shapes[0][0]
     return Samples([_repeat(value, batch) for value in values], source)
 
 
-def _noise(shapes: list[tuple[int, ...]], convention: Convention) -> list[Any]:
-    """Noise to verify (never to calibrate) a file of which nothing else is known."""
-    rng = np.random.default_rng(0)
+def _given(
+    calibration: Any, shapes: list[tuple[int, ...]], convention: Convention, count: int, seed: int
+) -> list[Any]:
+    """Samples that somebody gave, for one input or several."""
+    if len(shapes) == 1:
+        return cal.samples_from(calibration, shapes[0], convention, count=count, seed=seed)
+    return cal.samples_of_several(calibration, shapes, count=count)
+
+
+def _noise(
+    shapes: list[tuple[int, ...]], convention: Convention, count: int, seed: int
+) -> list[Any]:
+    """Noise, to verify a file of which nothing else is known; to calibrate if asked by name."""
+    rng = np.random.default_rng(seed)
     low, high = convention.value_range or (-1.0, 1.0)
     drawn = [
-        [rng.uniform(low, high, shape).astype(np.float32) for shape in shapes]
-        for _ in range(_NOISE)
+        [rng.uniform(low, high, shape).astype(np.float32) for shape in shapes] for _ in range(count)
     ]
     if convention.task == "instance-segmentation":
         for _, boxes in drawn:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import numpy as np
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.function import output_names, to_function
 from kerasdeconv.export.pixel_output import onnx_pixels
-from kerasdeconv.export.saturation import safe_scales
+from kerasdeconv.export.quantization.qdq import quantize
+from kerasdeconv.export.quantization.ranges import require_method
 from kerasdeconv.quiet import quiet
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
@@ -29,6 +29,9 @@ def to_onnx(
     samples: Iterable[np.ndarray] = (),
     door: str = "float32",
     pixel_output: bool = False,
+    ranges: str = "minmax",
+    float_layers: Collection[str] = (),
+    layers: Collection[str] = (),
 ) -> bytes:
     """Converts a model with static shapes.
 
@@ -40,6 +43,9 @@ def to_onnx(
         door: Type of the inputs and outputs of an int8 file.
         pixel_output: Whether the first output is pixels in [0, 255], which an int8 file then puts
             out clipped to that range, in steps of 1.
+        ranges: As for `to_tflite`.
+        float_layers: As for `to_tflite`.
+        layers: As for `to_tflite`.
 
     Returns:
         The file's content.
@@ -56,7 +62,25 @@ def to_onnx(
 
         proto = convert_float_to_float16(plain, keep_io_types=True)
     elif precision == "int8":
-        proto = _quantized(plain, list(samples), door, pixel_output)
+        require_method(ranges)
+        if door not in DOORS:
+            raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
+        samples = list(samples)
+        if not samples:
+            raise ExportError("int8 needs samples to take its ranges from. Received: none")
+        proto = quantize(
+            plain,
+            samples,
+            signed=door == "int8",
+            method=ranges,
+            float_layers=float_layers,
+            layers=layers or {layer.name for layer in model.layers},
+        )
+        _move_integers(proto.graph)
+        if pixel_output:
+            last = _beyond_moves(proto.graph, proto.graph.output[0].name, forward=False)
+            onnx_pixels(proto, _beyond_moves(proto.graph, last.input[0], forward=False))
+        _settle_doors(proto, door)
     else:
         raise ValueError(
             f"ONNX files are made in float32, float16 or int8. Received: {precision!r}"
@@ -87,51 +111,6 @@ def _rename_outputs(proto: Any, names: list[str]) -> None:
     for output, name in zip(proto.graph.output, names, strict=True):
         _rename(proto.graph, output.name, name)
         output.name = name
-
-
-class _Reader:
-    """Hands samples to ONNX Runtime's calibration."""
-
-    def __init__(self, feeds: list[dict[str, np.ndarray]]) -> None:
-        self._feeds: Iterator[dict[str, np.ndarray]] = iter(feeds)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._feeds, None)
-
-
-def _quantized(plain: Any, samples: list[Any], door: str, pixel_output: bool) -> Any:
-    import onnx
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    if door not in DOORS:
-        raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
-    if not samples:
-        raise ExportError("int8 needs samples to take its ranges from. Received: none")
-    names = [value.name for value in plain.graph.input]
-    feeds = [dict(zip(names, s if isinstance(s, list) else [s], strict=True)) for s in samples]
-    activations = QuantType.QInt8 if door == "int8" else QuantType.QUInt8
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        source, prepared, result = (Path(folder, f"{n}.onnx") for n in ("plain", "ready", "int8"))
-        onnx.save(plain, source)
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            result,
-            _Reader(feeds),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=activations,
-            weight_type=QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": safe_scales(onnx.load(prepared))},
-        )
-        proto = onnx.load(result)
-    _move_integers(proto.graph)
-    if pixel_output:
-        last = _beyond_moves(proto.graph, proto.graph.output[0].name, forward=False)
-        onnx_pixels(proto, _beyond_moves(proto.graph, last.input[0], forward=False))
-    _settle_doors(proto, door)
-    return proto
 
 
 def _move_integers(graph: Any) -> None:

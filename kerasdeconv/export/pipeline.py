@@ -15,24 +15,34 @@ import keras
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ExportError, closest
 from kerasdeconv.export import artifact as art
+from kerasdeconv.export import calibration as cal
 from kerasdeconv.export import tflite, vendors
-from kerasdeconv.export.candidates import Candidate, faster, make_lowered, make_stock
+from kerasdeconv.export.candidates import (
+    Candidate,
+    convert_lowered,
+    faster,
+    make_stock,
+    prepare_lowered,
+)
 from kerasdeconv.export.job import (
+    NOISE,
     Job,
     check_arguments,
     default_door,
     find_samples,
     layer_names,
     resolve,
+    shapes_of,
 )
 from kerasdeconv.export.lowering import require_volumes, with_head
 from kerasdeconv.export.lowering.head import HEADS
+from kerasdeconv.export.quantization.mixed import Quality, evaluated, meet
 from kerasdeconv.export.report import Report
 from kerasdeconv.export.targets import Violation, check, load_target
 from kerasdeconv.export.verification import verify
-from kerasdeconv.sizes import input_shapes
 
 _VERIFIED = 8  # samples that a file is verified on
+_ENOUGH = 32  # samples below which an integer file's report warns
 
 
 def export(
@@ -44,6 +54,9 @@ def export(
     size: Sequence[int] | None = None,
     batch: int = 1,
     calibration: Any = None,
+    count: int = cal.COUNT,
+    seed: int = 0,
+    ranges: str = "minmax",
     evaluate: str | Path | None = None,
     head: str | None = None,
     tune: bool = True,
@@ -51,6 +64,8 @@ def export(
     format: str | None = None,
     door: str | None = None,
     allow_float: Collection[str] = (),
+    max_drop: float | None = None,
+    min_psnr: float | None = None,
     fold_doors: bool = False,
     convention: Convention | None = None,
     like: str | None = None,
@@ -70,7 +85,13 @@ def export(
             fixed sides needs none.
         batch: Batch size of the file.
         calibration: Representative input for integers: a folder of pictures, an array of samples,
-            or an iterable of them. Entries of the zoo have synthetic samples of their own.
+            a data set or generator, or "noise" for seeded noise, which no image looks like.
+            Entries of the zoo have synthetic samples of their own.
+        count: How many samples are used at most.
+        seed: Of what is drawn at random: tiles of pictures, and places at which layers are looked
+            at.
+        ranges: How int8 chooses the range of each activation from what it was on the samples:
+            "minmax" (all of it), "percentile", "entropy" or "mse".
         evaluate: A folder of labelled data (see `kerasdeconv.evaluation`): the report then holds
             the task's measures of the Keras model and of the file.
         head: "probabilities", "logits" or "labels" for a network that classifies; None leaves it.
@@ -80,7 +101,11 @@ def export(
         format: "tflite" or "onnx": the target's own, which is the default.
         door: Type of the inputs and outputs of an int8 file: "uint8", "int8" or "float32". By
             default the target's, or float32 where the input is not pixels in [0, 255].
-        allow_float: Names of layers that may compute in float in an integer file.
+        allow_float: Names of layers that stay in float in an int8 file, and may in an int16x8 one.
+        max_drop: The most that an int8 file may lose of the task's figure on the data of
+            `evaluate`: dB of PSNR, or points (hundredths) of mean IoU. As few layers as that takes
+            are kept in float, those that int8 costs most first, and the report lists them.
+        min_psnr: The same for the PSNR in dB of the file's output against the model's on samples.
         fold_doors: Whether a volume goes in and comes out as a picture, N x D x H x W x C as
             (N * D) x H x W x C, so that the file has no tensor of five axes at all.
         convention: What goes in and comes out, for a model that is not from the zoo.
@@ -107,19 +132,19 @@ def export(
         'build/unet/unet.int8.tflite'
     """
     chosen = load_target(target)
+    quality = Quality(max_drop, min_psnr, evaluate)
+    quality.check(precision)
     if head is not None and head not in HEADS:
         raise ValueError(f"No such head. {closest(head, HEADS)} Received: {head!r}")
     if name is not None and (not name or Path(name).name != name):
         raise ValueError(f"name must be the start of a file's name. Received: {name!r}")
     progress("loading")
     subject = resolve(model, convention, like)
-    check_arguments(subject, chosen, precision, format, allow_float)
-    if size is None and subject.card and None in subject.model.inputs[0].shape[1:-1]:
-        size = subject.card.export_size
-    shapes = input_shapes(subject.model, size, batch)
+    check_arguments(subject, chosen, precision, form=format, allow_float=allow_float, ranges=ranges)
+    shapes = shapes_of(subject, size, batch)
     if fold_doors:
         require_volumes(shapes, chosen, precision)
-    samples = find_samples(subject, precision, calibration, shapes)
+    samples = find_samples(subject, precision, calibration, shapes, count=count, seed=seed)
     if door is None:
         door = default_door(subject, chosen, precision)
     elif door not in (tflite.DOORS if precision == "int8" else ("float32",)):
@@ -131,25 +156,45 @@ def export(
         subject = dataclasses.replace(
             subject, convention=dataclasses.replace(subject.convention, output=head)
         )
-    job = Job(subject, chosen, precision, door, shapes, head, samples, allow_float, fold_doors)
+    job = Job(
+        subject=subject,
+        target=chosen,
+        precision=precision,
+        door=door,
+        shapes=shapes,
+        head=head,
+        samples=samples,
+        allow_float=allow_float,
+        ranges=ranges,
+        seed=seed,
+        fold_doors=fold_doors,
+    )
 
     final = Path(directory) / f"{name or subject.name}.{precision}.{chosen.format}"
     written = final.with_suffix(".report.json")
     if blocked := next((str(path) for path in (final, written) if path.is_dir()), None):
         raise ExportError(f"A folder is where the file would go. Received: {blocked!r}")
     with _workspace(Path(directory)) as folder:
-        lowered = make_lowered(job, folder, tune=tune, progress=progress)
+        prepared = prepare_lowered(job, tune=tune, progress=progress)
+        progress("converting")
+        mixed = None
+        if quality.asked:
+            job, lowered, mixed = meet(job, prepared, folder, quality, progress)
+        else:
+            lowered = convert_lowered(job, prepared, folder)
         stock, refusal = None, None
         if tune and chosen.tunes:
             progress("converting without lowering")
             stock, refusal = make_stock(job, folder)
+            if quality.asked and refusal is None:
+                refusal = "the quality that is asked for was judged of the lowered file"
         progress("timing")
         best, latency = faster(job, lowered, stock, refusal)
         progress("verifying")
-        report = _finish(job, best, final, latency)
+        report = dataclasses.replace(_finish(job, best, final, latency), mixed_precision=mixed)
         if evaluate is not None:
             progress("evaluating")
-            report = dataclasses.replace(report, metrics=_evaluated(job, best, evaluate))
+            report = dataclasses.replace(report, metrics=evaluated(job, best, evaluate))
         report.save(written)
         best.path.replace(final)
     return report
@@ -213,15 +258,37 @@ def _finish(job: Job, candidate: Candidate, final: Path, latency: dict[str, Any]
         float_operators=[f"{o.name} of layer {art.layer_of(o, layers)!r}" for o in islands],
         rewrites=candidate.rewrites,
         choices=[dataclasses.asdict(choice) for choice in candidate.choices],
-        warnings=_grouped(check(artifact, job.target, layers)),
+        warnings=[*_grouped(check(artifact, job.target, layers)), *_few(job)],
         verification=result.to_dict(),
         latency_ms=latency,
         vendor=None if compiled is None else compiled.to_dict(),
         calibration=(
-            {"source": samples.source, "samples": len(samples.values)} if calibrated else None
+            {
+                "source": samples.source,
+                "samples": len(samples.values),
+                "ranges": job.ranges,
+                "seed": job.seed,
+            }
+            if calibrated
+            else None
         ),
         versions=metadata["versions"],
     )
+
+
+def _few(job: Job) -> list[str]:
+    """Warns of samples that say little."""
+    if job.precision not in ("int8", "int16x8"):
+        return []
+    found = []
+    if len(job.samples.values) < _ENOUGH:
+        found.append(
+            f"calibrated with {len(job.samples.values)} samples: with {_ENOUGH} or more, ranges "
+            "depend less on which"
+        )
+    if job.samples.source == NOISE:
+        found.append("calibrated with noise: quality on real input is left to chance")
+    return found
 
 
 def _grouped(violations: list[Violation]) -> list[str]:
@@ -233,17 +300,3 @@ def _grouped(violations: list[Violation]) -> list[str]:
         f"{', '.join(f'{n} {name}' for name, n in collections.Counter(names).items())}: {problem}"
         for problem, names in groups.items()
     ]
-
-
-def _evaluated(job: Job, candidate: Candidate, data: str | Path) -> dict[str, Any]:
-    """The task's measures of the Keras model and of the file."""
-    from kerasdeconv import evaluation
-
-    keras_predictor = evaluation.KerasPredictor(
-        with_head(job.subject.model, job.head), job.subject.convention
-    )
-    return {
-        "data": str(data),
-        "keras": evaluation.evaluate(keras_predictor, data)["metrics"],
-        "file": evaluation.evaluate(candidate.predictor, data)["metrics"],
-    }

@@ -5,13 +5,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import importlib.metadata
-import json
 import platform
 from pathlib import Path
 from typing import Any
 
 import kerasdeconv
-from kerasdeconv.tables import finite
+from kerasdeconv.tables import finite, save_json
 
 _PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "tf2onnx", "onnx", "onnxruntime", "numpy")
 
@@ -40,9 +39,12 @@ class Report:
             and `stock_refused` why the stock conversion could not have been kept.
         vendor: What the vendor's own tool made of the file, or that it is not installed; None for
             a target without such a tool. See `vendors.Compiled`.
-        calibration: Where the ranges of an integer export came from, None for others.
+        calibration: Where the ranges of an integer export came from: `source`, how many `samples`,
+            the way of choosing (`ranges`) and the `seed`; None for others.
         versions: Of the packages that made the file, and the processor that timed it.
         metrics: The task's measures of the Keras model and of the file, where data was given.
+        mixed_precision: Where a quality was asked of an int8 file: what was `asked` and `measured`,
+            and which layers are in float for it (`float_layers`).
     """
 
     artifact: str
@@ -63,6 +65,7 @@ class Report:
     calibration: dict[str, Any] | None
     versions: dict[str, str]
     metrics: dict[str, Any] | None = None
+    mixed_precision: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values for JSON, which has no NaN: that is None."""
@@ -70,15 +73,7 @@ class Report:
 
     def save(self, path: str | Path) -> None:
         """Writes the report as JSON, whole or not at all."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            partial.write_text(
-                json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8"
-            )
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        save_json(self.to_dict(), path)
 
     def _latency(self) -> str:
         """The median, and the stock conversion's beside it."""
@@ -115,6 +110,11 @@ class Report:
             rows.append(("forms", ", ".join(f"{n} {form}" for form, n in forms.items())))
         if self.vendor is not None:
             rows.append((self.vendor["tool"], self.vendor["summary"]))
+        if self.mixed_precision is not None:
+            measured = self.mixed_precision["measured"]
+            figures = ", ".join(f"{name} {value:.3g}" for name, value in measured.items())
+            kept = ", ".join(self.mixed_precision["float_layers"]) or "none"
+            rows.append(("mixed precision", f"{figures}, with layers in float: {kept}"))
         rows += [("in float", line) for line in self.float_operators]
         rows += [("note", line) for line in self.warnings]
         return rows

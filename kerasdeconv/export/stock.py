@@ -7,7 +7,7 @@ same samples and the same doors. Nothing is rewritten before the converter sees 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -29,6 +29,7 @@ def convert_stock(
     door: str = "float32",
     head: str | None = None,
     pixel_output: bool = False,
+    float_layers: Collection[str] = (),
 ) -> bytes:
     """Converts a model without lowering it.
 
@@ -44,6 +45,7 @@ def convert_stock(
         door: Type of the inputs and outputs of an int8 file.
         head: As for `kerasdeconv.export.export`.
         pixel_output: As for `to_tflite` and `to_onnx`.
+        float_layers: As for `to_tflite` and `to_onnx`.
 
     Returns:
         The file's content. Whether it is in the precision, or loads, is for the caller to see.
@@ -57,7 +59,12 @@ def convert_stock(
     fixed = static(model, input_shapes, head)
     try:
         return _CONVERTERS[format](
-            fixed, precision=precision, samples=samples, door=door, pixel_output=pixel_output
+            fixed,
+            precision=precision,
+            samples=samples,
+            door=door,
+            pixel_output=pixel_output,
+            float_layers=float_layers,
         )
     except (ExportError, ValueError):
         raise

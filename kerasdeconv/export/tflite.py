@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -13,6 +13,8 @@ import numpy as np
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.function import freeze
 from kerasdeconv.export.pixel_output import tflite_pixels
+from kerasdeconv.export.quantization.calibrated import calibrate, quantize
+from kerasdeconv.export.quantization.ranges import require_method
 from kerasdeconv.export.shared_biases import own_biases
 from kerasdeconv.quiet import quiet
 
@@ -26,6 +28,9 @@ def to_tflite(
     samples: Iterable[np.ndarray] = (),
     door: str = "float32",
     pixel_output: bool = False,
+    ranges: str = "minmax",
+    float_layers: Collection[str] = (),
+    layers: Collection[str] = (),
 ) -> bytes:
     """Converts a model with static shapes.
 
@@ -38,6 +43,11 @@ def to_tflite(
         door: Type of the inputs and outputs of an int8 file.
         pixel_output: Whether the first output is pixels in [0, 255], which an int8 file then puts
             out clipped to that range, in steps of 1.
+        ranges: How int8 chooses the ranges of what is inside, see `quantization.ranges.choose`;
+            int16x8 knows "minmax" alone.
+        float_layers: Layers of an int8 file that stay in float.
+        layers: Names of all layers, by which these are found: the model's own by default. A
+            lowered model has others than the one that it came from.
 
     Returns:
         The file's content.
@@ -50,15 +60,21 @@ def to_tflite(
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
+    require_method(ranges)
     function = freeze(model)
     with quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    samples = list(samples)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     elif precision in ("int8", "int16x8"):
-        _quantize_fully(converter, precision, list(samples), door, function)
+        if door not in DOORS:
+            raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
+        if not samples:
+            raise ExportError(f"{precision} needs samples to take its ranges from. Received: none")
+        _set_integers(converter, precision, samples)
     elif precision not in ("float32", "dynamic"):
         raise ValueError(
             "TFLite files are made in float32, float16, dynamic, int8 or int16x8. "
@@ -69,6 +85,16 @@ def to_tflite(
             # "Statistics for quantized inputs were expected": they come from the samples.
             warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
             content = bytes(converter.convert())
+            if precision == "int8":
+                # Labels are integers already; they stay int32.
+                labels = not all(output.dtype.is_floating for output in function.outputs)
+                content = quantize(
+                    calibrate(content, samples, ranges),
+                    input_type=door,
+                    output_type="float32" if labels else door,
+                    float_layers=float_layers,
+                    layers=layers or {layer.name for layer in model.layers},
+                )
     except (ConverterError, RuntimeError, ValueError) as error:
         raise _explained(error, function, model) from None
     if precision == "int16x8":
@@ -76,32 +102,23 @@ def to_tflite(
     return tflite_pixels(content) if pixel_output and precision == "int8" else content
 
 
-def _quantize_fully(
-    converter: Any, precision: str, samples: list[Any], door: str, function: Any
-) -> None:
+def _set_integers(converter: Any, precision: str, samples: list[Any]) -> None:
+    """Asks for integers: for int8, for the float file with which `calibrate` begins."""
     import tensorflow as tf
 
-    if door not in DOORS:
-        raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
-    if not samples:
-        raise ExportError(f"{precision} needs samples to take its ranges from. Received: none")
-
     def representative() -> Iterator[list[np.ndarray]]:
-        for sample in samples:
+        for sample in samples[:1] if precision == "int8" else samples:
             yield sample if isinstance(sample, list) else [sample]
 
     converter.representative_dataset = representative
-    if precision == "int16x8":
-        # Its doors stay float32: the converter knows no 8-bit doors for 16-bit activations.
-        converter.target_spec.supported_ops = [
-            tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
-        ]
+    if precision == "int8":
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter._experimental_calibrate_only = True
         return
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = getattr(tf, door)
-    # Labels are integers already; they stay int32.
-    if all(output.dtype.is_floating for output in function.outputs):
-        converter.inference_output_type = getattr(tf, door)
+    # Its doors stay float32: the converter knows no 8-bit doors for 16-bit activations.
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    ]
 
 
 def _explained(error: Exception, function: Any, model: keras.Model) -> ExportError:

@@ -162,7 +162,7 @@ def _require(result: Verification, precision: str, convention: Convention, unpoo
         )
 
 
-def _span(expected: np.ndarray, output: str) -> float:
+def span(expected: np.ndarray, output: str) -> float:
     """The range against which errors of an output are judged."""
     if output == "probabilities":
         return 1.0
@@ -181,7 +181,7 @@ def _measure(
     if not math.isfinite(squared):
         psnr = -math.inf
     elif squared:
-        psnr = 10 * math.log10(_span(expected, output) ** 2 / squared)
+        psnr = 10 * math.log10(span(expected, output) ** 2 / squared)
     agreement = None
     if output in ("probabilities", "logits", "labels"):
         agreement = float(np.mean(_labels(expected, output) == _labels(got, output)))

@@ -18,7 +18,7 @@ from kerasdeconv.export.lowering.rewrites import Family, Replacement, Wiring
 from kerasdeconv.graph import Graph, Node
 
 # Layers into which TensorFlow's converter fuses a ReLU by itself.
-_FUSING = (
+FUSING = (
     keras.layers.Add,
     keras.layers.Multiply,
     keras.layers.Subtract,
@@ -98,7 +98,7 @@ def _is_standing_relu(graph: Graph, node: Node) -> bool:
     if fold.fused_activation(node.layer) not in ("relu", "relu6") or len(node.output.shape) != 4:
         return False
     before = graph.producer(node.inputs[0])
-    return before is not None and type(before.layer) not in (*_FUSING, *fold.CONVOLUTIONS)
+    return before is not None and type(before.layer) not in (*FUSING, *fold.CONVOLUTIONS)
 
 
 def _clamp(graph: Graph, node: Node) -> Replacement | None:

@@ -52,7 +52,7 @@ def change_head(graph: Graph, head: str | None) -> None:
     if head == "probabilities":
         return
     name = last.layer.name
-    activation = _separate_activation(graph, last)
+    activation = separate_activation(graph, last)
     (logits,) = activation.inputs
     graph.outputs[0] = logits
     if output not in graph.outputs and not any(output in node.inputs for node in graph.nodes):
@@ -74,7 +74,7 @@ def _classifies(node: Node) -> bool:
     return activation in (keras.activations.softmax, keras.activations.sigmoid)
 
 
-def _separate_activation(graph: Graph, node: Node) -> Node:
+def separate_activation(graph: Graph, node: Node) -> Node:
     """Takes the activation out of a layer; returns the node that does nothing else."""
     layer = node.layer
     if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):

@@ -1,0 +1,1 @@
+"""Quantization: ranges from samples, what each layer costs, and training that knows of it."""

@@ -1,0 +1,139 @@
+"""ONNX int8 by quantize-dequantize pairs, with ranges of our own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasdeconv.export import _read_onnx
+from kerasdeconv.export.artifact import layer_of
+from kerasdeconv.export.quantization.ranges import find_ranges, tied
+from kerasdeconv.export.saturation import safe_scales
+from kerasdeconv.quiet import quiet
+
+Range = tuple[float, float]
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def quantize(
+    plain: Any,
+    samples: Sequence[Any],
+    *,
+    signed: bool,
+    method: str,
+    float_layers: Collection[str] = (),
+    layers: Collection[str] = (),
+) -> Any:
+    """Puts quantize-dequantize pairs into a float model, and integers in place of its weights.
+
+    Maps that are joined share one range where they can, so that joining them only moves integers.
+
+    Args:
+        plain: The float model, as a proto.
+        samples: Arrays of the input's shape, or lists with one array an input.
+        signed: Whether activations are int8 instead of uint8.
+        method: How ranges are chosen, see `ranges.choose`.
+        float_layers: Keras layers whose operators stay in float.
+        layers: All Keras layers, to tell which operator comes from which.
+
+    Returns:
+        The proto.
+
+    Raises:
+        ValueError: No such method.
+    """
+    import onnx
+    from onnxruntime.quantization import (
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        source, prepared, result = (Path(folder, f"{n}.onnx") for n in ("plain", "ready", "int8"))
+        onnx.save(plain, source)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        ready = onnx.load(prepared)
+        joins = [(*n.output, *n.input) for n in ready.graph.node if n.op_type == "Concat"]
+        known = tied(_ranges(ready, samples, method), joins)
+        cache = Path(folder, "ranges.json")
+        arrays = {name: tuple(np.float32(end) for end in ends) for name, ends in known.items()}
+        save_tensors_data(TensorsData(CalibrationMethod.MinMax, arrays), cache)
+        operators = _read_onnx.read(prepared, prepared.read_bytes()).operators
+        kept = [o.node for o in operators if layer_of(o, layers) in float_layers]
+        quantize_static(
+            prepared,
+            result,
+            None,
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=kept,
+            calibration_cache_path=cache,
+            extra_options={"TensorQuantOverrides": safe_scales(ready)},
+        )
+        proto = onnx.load(result)
+    _hold_in_float(proto.graph, kept)
+    return proto
+
+
+def _hold_in_float(graph: Any, names: Collection[str]) -> None:
+    """Keeps ONNX Runtime from making integers of nodes that shall stay in float.
+
+    When it loads a file, it quantizes the float weights of what stands between integers. A maximum
+    with the least float, which changes nothing, hides that what comes in was integers.
+    """
+    import onnx
+
+    weighted = [n for n in graph.node if n.name in names and n.op_type in _WEIGHTED]
+    if weighted:
+        least = np.array(np.finfo(np.float32).min)
+        graph.initializer.append(onnx.numpy_helper.from_array(least, "least_float"))
+    for node in weighted:
+        shown = f"{node.input[0]}_in_float_for_{node.name}"
+        barrier = onnx.helper.make_node(
+            "Max", [node.input[0], "least_float"], [shown], name=f"{node.name}/stays_float"
+        )
+        graph.node.insert(list(graph.node).index(node), barrier)
+        node.input[0] = shown
+
+
+def _ranges(model: Any, samples: Sequence[Any], method: str) -> dict[str, Range]:
+    """Ranges of all float tensors that are computed, and of the inputs, which keep them whole."""
+    import onnx
+    import onnxruntime
+
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    graph = shown.graph
+    inputs = [value.name for value in graph.input]
+    outputs = {value.name for value in graph.output}
+    inside = [
+        value
+        for value in graph.value_info
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        and value.name not in outputs
+        and any(value.name in node.output for node in graph.node)
+    ]
+    graph.output.extend(inside)
+    floats = [
+        v.name for v in graph.output if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    ]
+    session = onnxruntime.InferenceSession(
+        shown.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+
+    def run(sample: Any) -> dict[str, np.ndarray]:
+        parts = list(sample) if isinstance(sample, list | tuple) else [sample]
+        feeds = dict(zip(inputs, parts, strict=True))
+        return feeds | dict(zip(floats, session.run(floats, feeds), strict=True))
+
+    return find_ranges(run, samples, method, whole=inputs)
