@@ -23,12 +23,18 @@ from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ArtifactError, ExportError, KerasDeconvError, VerificationError
 from kerasdeconv.export import Report, export, load_target, timing
 from kerasdeconv.export import artifact as art
-from kerasdeconv.export.job import Subject, check_arguments, default_door, find_samples, resolve
+from kerasdeconv.export.job import (
+    Subject,
+    check_arguments,
+    default_door,
+    find_samples,
+    resolve,
+    shapes_of,
+)
 from kerasdeconv.export.report import versions
 from kerasdeconv.export.stock import convert_stock
 from kerasdeconv.export.tuning import processor
 from kerasdeconv.random_weights import scale_weights
-from kerasdeconv.sizes import input_shapes
 from kerasdeconv.tables import finite
 from kerasdeconv.zoo.cards import Calibration
 
@@ -157,9 +163,7 @@ def compare(
     progress("loading")
     subject, weights = _subject(model, convention)
     check_arguments(subject, chosen, precision)
-    if size is None and subject.card and None in subject.model.inputs[0].shape[1:-1]:
-        size = subject.card.export_size
-    shapes = input_shapes(subject.model, size)
+    shapes = shapes_of(subject, size, 1)
     samples = _samples(subject, precision, calibration, shapes)
     if weights == "random":
         scale_weights(subject.model, samples[0], subject.convention)

@@ -132,7 +132,7 @@ def _move_integers(graph: Any) -> None:
             continue
         if [n.op_type for n in after] != ["QuantizeLinear"]:
             continue
-        if len({tuple(n.input[1:3]) for n in before}) > 1:
+        if not _alike(graph, before):
             continue
         readers = [n for n in graph.node if after[0].output[0] in n.input]
         if any(n.op_type != "DequantizeLinear" for n in readers):

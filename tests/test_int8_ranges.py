@@ -1,0 +1,152 @@
+"""Ranges of int8 files: of every tensor its own, chosen as asked, one for maps that are joined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from export_models import pictures, random_weights
+
+from kerasdeconv import runtime, zoo
+from kerasdeconv.export import export
+from kerasdeconv.export.artifact import read_artifact
+from kerasdeconv.export.onnx import door_quantization, to_onnx
+from kerasdeconv.export.quantization.ranges import METHODS, Histogram, choose
+from kerasdeconv.export.tflite import to_tflite
+from kerasdeconv.export.verification import compare
+
+L = keras.layers
+SAMPLES = [sample / 255 for sample in pictures((8, 8, 3), 16)]
+
+
+def scales(path: Path, content: bytes, kinds: tuple[str, ...]) -> list[list[float]]:
+    """Scales of what operators of some kinds read and make."""
+    path.write_bytes(content)
+    return [
+        [t.quantization.scales[0] for t in operator.data if t.quantization is not None]
+        for operator in read_artifact(path).operators
+        if operator.name in kinds
+    ]
+
+
+def test_an_addition_does_not_hide_what_it_reads(tmp_path):
+    """TFLite's own calibration lets it overwrite an operand, which then gets the sum's range."""
+    image = keras.Input(batch_shape=(1, 8, 8, 3))
+    small = L.Conv2D(4, 3, padding="same", activation="relu", name="small")(image)
+    large = L.Conv2D(4, 3, padding="same", activation="relu", name="large")(image)
+    model = random_weights(keras.Model(image, L.Add(name="sum")([small, large])))
+    kernel, bias = model.get_layer("large").get_weights()
+    model.get_layer("large").set_weights([20 * kernel, 20 * bias])
+    probe = keras.Model(image, [small, large, model.output])
+    expected = [max(float(probe(s)[i].numpy().max()) for s in SAMPLES) / 255 for i in range(3)]
+    content = to_tflite(model, precision="int8", samples=SAMPLES)
+    ((one, other, made),) = scales(tmp_path / "sum.tflite", content, ("ADD",))
+    # Sums in another order than Keras'.
+    np.testing.assert_allclose(sorted([one, other]), expected[:2], rtol=1e-4)
+    assert made == pytest.approx(expected[2], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("convert", "suffix"), [(to_tflite, "tflite"), (to_onnx, "onnx")])
+def test_ranges_are_those_of_the_method_but_at_the_door(convert, suffix, method, tmp_path):
+    image = keras.Input(batch_shape=(1, 8, 8, 3), name="image")
+    x = L.Conv2D(4, 3, activation="relu", name="first")(image)
+    model = random_weights(keras.Model(image, L.Conv2D(2, 3, name="last")(x)))
+    path = tmp_path / f"file.{suffix}"
+    path.write_bytes(convert(model, precision="int8", samples=SAMPLES, ranges=method, door="uint8"))
+    values = [np.asarray(keras.Model(image, x)(sample)) for sample in SAMPLES]
+    histogram = Histogram()
+    for value in values:
+        histogram.widen(value)
+    for value in values:
+        histogram.count(value)
+    low, high = choose(histogram, method)
+    if suffix == "tflite":
+        operators = {o.name: o for o in read_artifact(path).operators}
+        inside = operators["CONV_2D"].inputs[0].quantization.scales[0]
+        door = read_artifact(path).inputs[0].quantization.scales[0]
+    else:
+        import onnx
+        from onnx import numpy_helper
+
+        graph = onnx.load(path).graph
+        constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        (node,) = [n for n in graph.node if n.op_type == "QuantizeLinear" and "first" in n.name]
+        inside = float(constants[node.input[1]])
+        door = door_quantization(path)["image"]["scale"]
+    # Sums in another order than Keras' may fall into the next of 2048 bins.
+    assert inside == pytest.approx((high - low) / 255, rel=2e-3)
+    lows, highs = zip(*((s.min(), s.max()) for s in SAMPLES), strict=True)
+    assert door == pytest.approx((max(highs) - min(0, *lows)) / 255, rel=1e-5)
+
+
+def joined(activation: str | None) -> keras.Model:
+    image = keras.Input(batch_shape=(1, 8, 8, 3))
+    a = L.Conv2D(4, 3, padding="same", activation="relu", name="a")(image)
+    b = L.Conv2D(4, 3, padding="same", activation=activation, name="b")(image)
+    x = L.Concatenate(name="join")([a, b])
+    return random_weights(keras.Model(image, L.Conv2D(2, 3, name="last")(x)))
+
+
+@pytest.mark.parametrize("activation", ["relu", None])
+def test_maps_that_are_joined_cost_no_requantization(activation, tmp_path):
+    model = joined(activation)
+    content = to_tflite(model, precision="int8", samples=SAMPLES)
+    (found,) = scales(tmp_path / "join.tflite", content, ("CONCATENATION",))
+    assert len(set(found)) == 1
+    path = tmp_path / "join.onnx"
+    path.write_bytes(to_onnx(model, precision="int8", samples=SAMPLES))
+    # With one scale integers are joined as they are; a ReLU needs a range that begins at zero.
+    import onnx
+
+    (node,) = [n for n in onnx.load(path).graph.node if n.op_type == "Concat"]
+    integer = all(name.endswith("_QuantizeLinear_Output") for name in node.input)
+    assert integer == (activation == "relu")
+    assert compare(model, runtime.open(path), SAMPLES[:8]).psnr_db > 35
+
+
+class TestSources:
+    def ask(self, folder: Path, calibration, **options):
+        return export(
+            zoo.load("espcn_x2"), folder, target="android-cpu", precision="int8", size=(16, 16),
+            tune=False, calibration=calibration, **options,
+        )  # fmt: skip
+
+    def test_noise_is_taken_by_name_and_named(self, tmp_path):
+        report = export(
+            joined("relu"), tmp_path, target="android-cpu", precision="int8", tune=False,
+            calibration="noise", count=40,
+        )  # fmt: skip
+        assert report.calibration["source"] == "seeded noise"
+        assert report.calibration["samples"] == 40
+        assert any("calibrated with noise" in warning for warning in report.warnings)
+
+    def test_data_sets_and_generators(self, tmp_path):
+        images = np.concatenate(pictures((16, 16, 1), 12))
+
+        class Pairs(keras.utils.PyDataset):
+            def __len__(self) -> int:
+                return 3
+
+            def __getitem__(self, index: int):
+                return images[4 * index : 4 * index + 4], np.zeros(4)
+
+        sources = {
+            "array": images,
+            "generator": (image for image in images),
+            "tf.data": tf.data.Dataset.from_tensor_slices(images).batch(4),
+            "PyDataset": Pairs(),
+        }
+        made = {}
+        for name, source in sources.items():
+            report = self.ask(tmp_path / name, source)
+            assert report.calibration["samples"] == 12
+            made[name] = report.verification
+        assert all(found == made["array"] for found in made.values())
+
+    def test_count_and_seed(self, tmp_path):
+        report = self.ask(tmp_path, np.concatenate(pictures((16, 16, 1), 12)), count=5, seed=3)
+        assert (report.calibration["samples"], report.calibration["seed"]) == (5, 3)
