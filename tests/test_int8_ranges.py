@@ -37,10 +37,13 @@ def test_an_addition_does_not_hide_what_it_reads(tmp_path):
     image = keras.Input(batch_shape=(1, 8, 8, 3))
     small = L.Conv2D(4, 3, padding="same", activation="relu", name="small")(image)
     large = L.Conv2D(4, 3, padding="same", activation="relu", name="large")(image)
-    model = random_weights(keras.Model(image, L.Add(name="sum")([small, large])))
+    added = x = L.Add(name="sum")([small, large])
+    for i in range(3):  # that need the memory again
+        x = L.Conv2D(4, 3, padding="same", activation="relu", name=f"after_{i}")(x)
+    model = random_weights(keras.Model(image, x))
     kernel, bias = model.get_layer("large").get_weights()
     model.get_layer("large").set_weights([20 * kernel, 20 * bias])
-    probe = keras.Model(image, [small, large, model.output])
+    probe = keras.Model(image, [small, large, added])
     expected = [max(float(probe(s)[i].numpy().max()) for s in SAMPLES) / 255 for i in range(3)]
     content = to_tflite(model, precision="int8", samples=SAMPLES)
     ((one, other, made),) = scales(tmp_path / "sum.tflite", content, ("ADD",))
@@ -55,9 +58,10 @@ def test_ranges_are_those_of_the_method_but_at_the_door(convert, suffix, method,
     image = keras.Input(batch_shape=(1, 8, 8, 3), name="image")
     x = L.Conv2D(4, 3, activation="relu", name="first")(image)
     model = random_weights(keras.Model(image, L.Conv2D(2, 3, name="last")(x)))
+    samples = [sample**4 for sample in SAMPLES]  # a long tail
     path = tmp_path / f"file.{suffix}"
-    path.write_bytes(convert(model, precision="int8", samples=SAMPLES, ranges=method, door="uint8"))
-    values = [np.asarray(keras.Model(image, x)(sample)) for sample in SAMPLES]
+    path.write_bytes(convert(model, precision="int8", samples=samples, ranges=method, door="uint8"))
+    values = [np.asarray(keras.Model(image, x)(sample)) for sample in samples]
     histogram = Histogram()
     for value in values:
         histogram.widen(value)
@@ -79,7 +83,7 @@ def test_ranges_are_those_of_the_method_but_at_the_door(convert, suffix, method,
         door = door_quantization(path)["image"]["scale"]
     # Sums in another order than Keras' may fall into the next of 2048 bins.
     assert inside == pytest.approx((high - low) / 255, rel=2e-3)
-    lows, highs = zip(*((s.min(), s.max()) for s in SAMPLES), strict=True)
+    lows, highs = zip(*((s.min(), s.max()) for s in samples), strict=True)
     assert door == pytest.approx((max(highs) - min(0, *lows)) / 255, rel=1e-5)
 
 

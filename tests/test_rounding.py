@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kerasdeconv.export.quantization.rounding import round_weights
-from kerasdeconv.export.quantization.weights import fitted_kernels, with_kernels
+from kerasdeconv.export.quantization.weights import _patches, fitted_kernels, with_kernels
 from kerasdeconv.export.saturation import PAIR_LIMIT, pair_sums, weight_scales
 
 L = keras.layers
@@ -45,9 +45,10 @@ class TestRoundWeights:
         if paired:
             assert pair_sums(rounded.T).max() <= PAIR_LIMIT
 
+    @pytest.mark.parametrize("inputs", [75, 300])  # 300 are three blocks
     @pytest.mark.parametrize("paired", [False, True])
-    def test_less_is_lost_than_by_rounding_to_the_nearest(self, paired):
-        weights, seen = problem(75, 16, 0)
+    def test_less_is_lost_than_by_rounding_to_the_nearest(self, paired, inputs):
+        weights, seen = problem(inputs, 16, 0)
         scales = weight_scales(weights.T) if paired else np.abs(weights).max(axis=0) / 127
         rounded = round_weights(weights, seen, scales, paired=paired) * scales
         nearest = np.rint(weights / scales) * scales
@@ -69,6 +70,27 @@ def network() -> keras.Model:
     x = L.Conv2D(8, 3, groups=2, name="grouped")(x)
     x = L.Dense(5, name="dense")(L.ReLU()(x))
     return random_weights(keras.Model(image, x))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.Conv2D(3, 3, padding="same"),
+        L.Conv2D(3, (2, 5), strides=2, padding="same"),
+        L.Conv2D(3, 3, dilation_rate=2),
+        L.Conv2D(3, 3, dilation_rate=(1, 3), padding="same"),
+        L.Conv2D(3, 4, strides=3),
+        L.Dense(3),
+    ],
+)
+def test_examples_are_what_outputs_are_computed_from(layer):
+    values = np.random.default_rng(0).normal(size=(2, 9, 12, 4)).astype(np.float32)
+    outputs = np.asarray(layer(values)).reshape(-1, 3)
+    seen = _patches(layer, values, 50, np.random.default_rng(1)).reshape(50, -1)
+    made = seen @ np.asarray(layer.kernel).reshape(-1, 3) + np.asarray(layer.bias)
+    distances = np.abs(made[:, None] - outputs[None]).max(axis=2)
+    assert distances.min(axis=1).max() < 1e-4  # float32
+    assert len(np.unique(distances.argmin(axis=1))) > 8  # all over the map: 12 is the smallest
 
 
 class TestFittedKernels:
