@@ -140,6 +140,28 @@ def dissolve(node: Node, inputs: Sequence[keras.KerasTensor]) -> Graph | None:
     return graph
 
 
+def run(
+    graph: Graph,
+    inputs: Sequence[Any],
+    call: Callable[[Node, list[Any]], Any] = lambda node, tensors: node.call(node.layer, tensors),
+) -> dict[Value, Any]:
+    """Computes every value of a graph.
+
+    Args:
+        graph: The graph.
+        inputs: One array an input, in their order.
+        call: Computes a node from what it reads, instead of the node itself.
+    """
+    values = {
+        value: keras.ops.convert_to_tensor(given, dtype=value.dtype)
+        for value, given in zip(graph.inputs, inputs, strict=True)
+    }
+    for node in graph.nodes:
+        made = keras.tree.flatten(call(node, [values[value] for value in node.inputs]))
+        values.update(zip(node.outputs, made, strict=True))
+    return values
+
+
 def _read_function(function: Any) -> Graph:
     """Reads what knows its nodes, inputs and outputs."""
     values: dict[int, Value] = {}

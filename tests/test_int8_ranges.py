@@ -151,6 +151,11 @@ class TestSources:
             made[name] = report.verification
         assert all(found == made["array"] for found in made.values())
 
+    def test_no_samples_at_all(self, tmp_path):
+        with pytest.raises(ValueError, match=r"count must be 1 or more. Received: 0"):
+            self.ask(tmp_path / "new", None, count=0)
+        assert not (tmp_path / "new").exists()
+
     def test_count_and_seed(self, tmp_path):
         report = self.ask(tmp_path, np.concatenate(pictures((16, 16, 1), 12)), count=5, seed=3)
         assert (report.calibration["samples"], report.calibration["seed"]) == (5, 3)

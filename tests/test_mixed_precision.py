@@ -14,6 +14,8 @@ from kerasdeconv import runtime, zoo
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export import export
 from kerasdeconv.export.artifact import float_operators, layer_of, read_artifact
+from kerasdeconv.export.onnx import to_onnx
+from kerasdeconv.export.tflite import to_tflite
 from kerasdeconv.export.verification import compare
 
 L = keras.layers
@@ -92,6 +94,14 @@ class TestAsFewAsItTakes:
         with pytest.raises(ExportError, match="Even with all its layers in float"):
             ask(tmp_path / "new", target, min_psnr=1000.0)
         assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("convert", [to_tflite, to_onnx])
+def test_converters_refuse_ranges_that_they_would_not_take(convert):
+    with pytest.raises(
+        ValueError, match=r"for int8 files, others take minmax. Received: 'mse' for"
+    ):
+        convert(outliers(), precision="float32", ranges="mse")
 
 
 def test_a_loss_of_the_tasks_figure(tmp_path):

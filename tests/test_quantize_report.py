@@ -296,7 +296,7 @@ class TestSimulation:
 class TestReport:
     def test_of_a_network(self, tmp_path: Path) -> None:
         network, samples = _chain(), pictures((12, 12, 3), 12)
-        report = quantize_report(network, calibration=samples, convention=PIXELS, count=3)
+        report = quantize_report(network, calibration=samples, convention=PIXELS, measured=3)
         assert {row.layer for row in report.layers} == {"first", "second", "third", "last"}
         losses = [row.output_psnr_db for row in report.layers]
         assert losses == sorted(losses)
@@ -311,7 +311,7 @@ class TestReport:
 
     def test_everything_counts_the_inputs(self) -> None:
         network, samples = _chain(), pictures((12, 12, 3))
-        report = quantize_report(network, calibration=samples, convention=Convention(), count=8)
+        report = quantize_report(network, calibration=samples, convention=Convention(), measured=8)
         simulation, noise = _simulated(network, "android-cpu", samples), Noise()
         for sample in samples:
             floats = simulation.floats(sample)
@@ -333,7 +333,7 @@ class TestReport:
         # Steps of 1.27 / 127 = 0.01: 1.27 is exact, 0.124 becomes 0.12.
         network.set_weights([np.array([[[[1.27], [0.124]]]], np.float32), np.zeros(1)])
         report = quantize_report(
-            network, calibration=pictures((8, 8, 2)), convention=Convention(), count=1
+            network, calibration=pictures((8, 8, 2)), convention=Convention(), measured=1
         )
         (row,) = report.layers
         expected = 10 * np.log10((1.27**2 + 0.124**2) / 0.004**2)
@@ -373,7 +373,7 @@ class TestReport:
         samples[0][0, 5, 5] = [255, 0, 255]
         losses = {
             ranges: quantize_report(
-                network, calibration=samples, convention=PIXELS, ranges=ranges, count=8
+                network, calibration=samples, convention=PIXELS, ranges=ranges, measured=8
             )
             for ranges in ("minmax", "mse")
         }
@@ -388,7 +388,7 @@ class TestReport:
     def test_names_are_those_of_the_model(self, target: str) -> None:
         network, samples = _volumes()
         report = quantize_report(
-            network, target=target, calibration=samples, convention=Convention(), count=1
+            network, target=target, calibration=samples, convention=Convention(), measured=1
         )
         assert set(report.ranking()) <= layer_names(network)
         assert len(report.ranking()) == len(set(report.ranking()))
@@ -406,9 +406,9 @@ class TestReport:
         inputs = [list(parts) for parts in zip(
             pictures((8, 8, 1)), pictures((8, 8, 3)), strict=True
         )]  # fmt: skip
-        report = quantize_report(two_inputs(), calibration=inputs, count=2)
+        report = quantize_report(two_inputs(), calibration=inputs, measured=2)
         assert set(report.ranking()) == {"depth_features", "image_features", "out"}
-        report = quantize_report(several_outputs(), calibration=pictures((8, 12, 3)), count=2)
+        report = quantize_report(several_outputs(), calibration=pictures((8, 12, 3)), measured=2)
         # Of three outputs the worst counts: "late" alone changes one of them.
         assert np.isfinite(_row(report, "late").output_psnr_db)
 
@@ -423,7 +423,7 @@ class TestReport:
         with pytest.raises(ExportError, match="needs calibration data"):
             quantize_report(network)
         with pytest.raises(ValueError, match="Received: 0"):
-            quantize_report(network, calibration=samples, count=0)
+            quantize_report(network, calibration=samples, measured=0)
 
 
 class TestCommand:
@@ -432,7 +432,7 @@ class TestCommand:
     ) -> None:
         done = run(
             "quantize-report", networks / "cells.keras", "--like", "unet", "--target",
-            "android-cpu", "--size", SIDE, "--count", 1, "--ranges", "percentile",
+            "android-cpu", "--size", SIDE, "--measured", 1, "--ranges", "percentile",
             "--out", tmp_path / "report.json",
         )  # fmt: skip
         assert done.code == 0, done.err
@@ -446,7 +446,7 @@ class TestCommand:
     def test_json_for_onnx(self, run: Callable[..., Ran], networks: Path) -> None:
         done = run(
             "quantize-report", networks / "enlarger.keras", "--like", "espcn_x3", "--target",
-            "onnxruntime-cpu", "--size", "16x24", "--count", 1, "--json",
+            "onnxruntime-cpu", "--size", "16x24", "--measured", 1, "--json",
         )  # fmt: skip
         assert done.code == 0, done.err
         assert done.json["format"] == "onnx"

@@ -9,6 +9,7 @@ from export_models import pictures, random_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kerasdeconv.export import export
 from kerasdeconv.export.quantization.rounding import round_weights
 from kerasdeconv.export.quantization.weights import _patches, fitted_kernels, with_kernels
 from kerasdeconv.export.saturation import PAIR_LIMIT, pair_sums, weight_scales
@@ -115,6 +116,20 @@ class TestFittedKernels:
             np.testing.assert_array_equal(np.asarray(layer.kernel), own)  # it has its own back
             # Steps for ONNX may be twice as wide.
             assert lost[0] < lost[1] * (0.8 if form == "tflite" else 2), name
+
+    def test_the_report_says_what_was_rounded_how(self, tmp_path):
+        image = keras.Input((41, 41, 3))
+        x = L.Flatten()(L.Conv2D(3, 1, name="conv")(image))
+        model = random_weights(keras.Model(image, L.Dense(2, name="wide")(x)))  # of 5043 inputs
+        report = export(
+            model, tmp_path, target="android-cpu", precision="int8", tune=False,
+            calibration=[p / 255 for p in pictures((41, 41, 3), 8)],
+        )  # fmt: skip
+        said = [line for line in report.rewrites if "weights rounded" in line]
+        assert said == [
+            "conv: weights rounded to fit 8 samples",
+            "wide: weights rounded to the nearest",
+        ]
 
     def test_the_same_seed_the_same_kernels(self):
         made = [fitted_kernels(network(), pictures((12, 12, 3), 4), format="tflite", seed=s)

@@ -33,10 +33,7 @@ def bench(
         str | None,
         typer.Option(help="One or several, with commas: float32 and int8 by default."),
     ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Input height and width. An entry has its own."),
-    ] = None,
+    size: naming.Size = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads that both files run with.")] = 1,
     runs: Annotated[
         int | None,

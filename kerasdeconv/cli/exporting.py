@@ -20,30 +20,16 @@ if TYPE_CHECKING:
 def export(
     model: Annotated[str, typer.Argument(help="A zoo entry, or a .keras file.")],
     *,
-    target: Annotated[
-        str, typer.Option(help="Where the file will run: see `kerasdeconv targets`.")
-    ],
+    target: naming.Target,
     out: Annotated[Path, typer.Option(help="Folder for the file and its report.")],
     precision: Annotated[
         str, typer.Option(help="float32, float16, dynamic, int8 or int16x8, as the target takes.")
     ] = "float32",
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Input height and width. An entry has its own."),
-    ] = None,
-    calibration: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of typical pictures, for integers; 'noise' for noise. An entry has "
-            "samples.",
-        ),
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Samples that are used at most.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Which tiles of the pictures.")] = 0,
-    ranges: Annotated[
-        str, typer.Option(help="How int8 chooses ranges: minmax, percentile, entropy or mse.")
-    ] = "minmax",
+    size: naming.Size = None,
+    calibration: naming.Calibration = None,
+    count: naming.Count = 100,
+    seed: naming.Seed = 0,
+    ranges: naming.Ranges = "minmax",
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -94,12 +80,8 @@ def export(
       $ kerasdeconv export mine.keras --like unet --calibration photos \
           --target android-cpu --precision int8 --out build/mine
     """
-    from kerasdeconv.export.targets import load_target
-
     sides = naming.parse_size(size)
-    load_target(target)
-    naming.check_model(model)
-    naming.convention_like(like)
+    naming.check_job(model, target, like)
     with terminal.steps("loading Keras and TensorFlow") as progress:
         from kerasdeconv.export import export as run
 

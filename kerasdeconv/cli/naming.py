@@ -18,6 +18,23 @@ if TYPE_CHECKING:
     from kerasdeconv.runtime import FilePredictor
 
 FILES = (".tflite", ".onnx")
+Target = Annotated[str, typer.Option(help="Where the file will run: see `kerasdeconv targets`.")]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="HxW", help="Input height and width. An entry has its own."),
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of typical pictures, for integers; 'noise' for noise. An entry has samples.",
+    ),
+]
+Count = Annotated[int, typer.Option(min=1, help="Samples that are used at most.")]
+Seed = Annotated[int, typer.Option(min=0, help="Which tiles of the pictures, and which samples.")]
+Ranges = Annotated[
+    str, typer.Option(help="How int8 chooses ranges: minmax, percentile, entropy or mse.")
+]
 Like = Annotated[
     str | None,
     typer.Option(
@@ -73,6 +90,22 @@ def open_model(name: str) -> keras.Model | str:
     from kerasdeconv.evaluation import read_model
 
     return read_model(name)
+
+
+def check_job(model: str, target: str, like: str | None) -> None:
+    """Refuses a model, target or entry that there is not, before Keras is loaded.
+
+    Raises:
+        DataError: There is no such file.
+        TargetError: There is no such target.
+        UnknownModel: There is no such entry.
+        ValueError: The model is a path to something else.
+    """
+    from kerasdeconv.export.targets import load_target
+
+    load_target(target)
+    check_model(model)
+    convention_like(like)
 
 
 def convention_like(entry: str | None) -> Convention | None:

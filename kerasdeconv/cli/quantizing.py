@@ -15,22 +15,15 @@ from kerasdeconv.cli.terminal import Json
 def quantize_report(
     model: Annotated[str, typer.Argument(help="A zoo entry, or a .keras file.")],
     *,
-    target: Annotated[
-        str, typer.Option(help="Where the file will run: see `kerasdeconv targets`.")
-    ],
-    size: Annotated[
-        str | None,
-        typer.Option(metavar="HxW", help="Input height and width. An entry has its own."),
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help="Folder of typical pictures. An entry has samples of its own."),
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Samples that losses are measured on.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Which of the samples.")] = 0,
-    ranges: Annotated[
-        str, typer.Option(help="minmax, as `export` has it, percentile, entropy or mse.")
-    ] = "minmax",
+    target: naming.Target,
+    size: naming.Size = None,
+    calibration: naming.Calibration = None,
+    count: naming.Count = 100,
+    measured: Annotated[
+        int, typer.Option(min=1, help="Samples of these that losses are measured on.")
+    ] = 8,
+    seed: naming.Seed = 0,
+    ranges: naming.Ranges = "minmax",
     like: Like = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the report here too, as JSON.")
@@ -47,12 +40,8 @@ def quantize_report(
       $ kerasdeconv quantize-report unet --target android-cpu
       $ kerasdeconv quantize-report mine.keras --target android-cpu --like unet --calibration photos
     """
-    from kerasdeconv.export.targets import load_target
-
     sides = naming.parse_size(size)
-    load_target(target)
-    naming.check_model(model)
-    naming.convention_like(like)
+    naming.check_job(model, target, like)
     with terminal.steps("loading Keras and TensorFlow") as progress:
         from kerasdeconv.export import quantize_report as run
         from kerasdeconv.export.quantization.report import COLUMNS
@@ -63,6 +52,7 @@ def quantize_report(
             size=sides,
             calibration=calibration,
             count=count,
+            measured=measured,
             seed=seed,
             ranges=ranges,
             like=like,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from kerasdeconv.errors import ArtifactError
 
 FORMATS = ("tflite", "onnx")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+INTEGERS = ("int8", "int16x8")  # precisions that compute with integers, and need samples
 LEVELS = ("disable_all", "basic", "extended", "all")
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
@@ -275,7 +277,7 @@ def float_operators(artifact: Artifact, precision: str) -> list[Operator]:
         artifact = optimized_onnx(artifact.path)
     doors = {id(t) for t in (*artifact.inputs, *artifact.outputs)}
     found = [o for o in artifact.operators if _breaks(o, precision, artifact.format, doors)]
-    if precision not in ("int8", "int16x8"):
+    if precision not in INTEGERS:
         return found
     # What brings values to a float operator and back is not named beside it.
     computed = {id(t) for o in found if o.name not in _CASTS for t in o.data}
@@ -328,7 +330,7 @@ def layer_of(operator: Operator, layer_names: Iterable[str] = ()) -> str | None:
     ]
     found = (_layer(part, known) for part in parts)
     lowered = (origin_of(part, known) for part in parts)
-    return next((layer for layer in (*found, *lowered) if layer), None)
+    return next((layer for layer in itertools.chain(found, lowered) if layer), None)
 
 
 def origin_of(name: str, layer_names: Iterable[str]) -> str | None:

@@ -14,11 +14,12 @@ from kerasdeconv import runtime
 from kerasdeconv.errors import ArtifactError, ExportError, TargetError
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import onnx, tflite, timing, vendors
-from kerasdeconv.export.job import Job, layer_names
+from kerasdeconv.export.job import Job
 from kerasdeconv.export.lowering import lower_for
 from kerasdeconv.export.lowering.rewrites import least_work
 from kerasdeconv.export.metadata import write_metadata
 from kerasdeconv.export.pixel_output import without_clip
+from kerasdeconv.export.quantization.kernels import kernel_of
 from kerasdeconv.export.quantization.weights import fitted_kernels, with_kernels
 from kerasdeconv.export.report import versions
 from kerasdeconv.export.stock import convert_stock
@@ -100,10 +101,15 @@ def prepare_lowered(job: Job, *, tune: bool, progress: Callable[[str], None]) ->
         progress("rounding weights")
         samples = job.samples_for(model)
         kernels = fitted_kernels(model, samples, format=target.format, seed=job.seed)
-        if kernels:
-            known = f"{len(kernels)} layers: weights rounded to fit {len(samples)} samples"
-            rewrites = [*rewrites, known]
+        rewrites = [*rewrites, *_rounded(model, kernels, len(samples))]
     return Prepared(model, rewrites, chooser.choices, kernels)
+
+
+def _rounded(model: keras.Model, kernels: dict[str, np.ndarray], samples: int) -> list[str]:
+    """Says which weights were rounded how."""
+    said = [f"{name}: weights rounded to fit {samples} samples" for name in kernels]
+    others = [layer.name for layer in model.layers if kernel_of(layer) is not None]
+    return said + [f"{n}: weights rounded to the nearest" for n in others if n not in kernels]
 
 
 def convert_lowered(job: Job, prepared: Prepared, folder: Path) -> Candidate:
@@ -240,7 +246,7 @@ def _timed(files: list[Path], sample: list[np.ndarray]) -> list[float]:
 
 def _require_precision(job: Job, path: Path) -> None:
     """Refuses float islands that nobody allowed."""
-    layers = layer_names(job.subject.model)
+    layers = job.layers
     operators = art.float_operators(art.read_artifact(path), job.precision)
     origins = [(operator.name, art.layer_of(operator, layers)) for operator in operators]
     refused = [origin for origin in origins if origin[1] not in job.allow_float]
@@ -258,7 +264,7 @@ def _require_precision(job: Job, path: Path) -> None:
 
 def _require_target(job: Job, path: Path) -> None:
     """Refuses what the target does not take."""
-    violations = check(path, job.target, layer_names(job.subject.model))
+    violations = check(path, job.target, job.layers)
     errors = [violation for violation in violations if violation.severity == "error"]
     if errors:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from kerasdeconv.export.targets import Target
 from kerasdeconv.graph import read
 from kerasdeconv.sizes import input_shapes
 
-_CALIBRATED = ("int8", "int16x8")
 _NOISE = 8  # samples of noise to verify on, where nothing else is known
 NOISE = "seeded noise"
 
@@ -82,7 +82,7 @@ class Job:
     seed: int = 0
     fold_doors: bool = False
 
-    @property
+    @functools.cached_property
     def layers(self) -> set[str]:
         """Names of the model's layers."""
         return layer_names(self.subject.model)
@@ -144,16 +144,11 @@ def check_arguments(
         TargetError: The target does not take the precision or the format.
         ValueError: No such precision, format, layer, or way to choose ranges.
     """
-    require_method(ranges)
-    if ranges != "minmax" and precision != "int8":
-        raise ValueError(
-            f"ranges are chosen for int8 files, others take minmax. Received: {ranges!r} for "
-            f"{precision}"
-        )
     if precision not in art.PRECISIONS:
         raise ValueError(
             f"No such precision. {closest(precision, art.PRECISIONS)} Received: {precision!r}"
         )
+    require_method(ranges, precision)
     if precision not in target.precisions:
         raise TargetError(
             f"The target {target.name!r} takes {', '.join(target.precisions)}. "
@@ -217,7 +212,10 @@ def find_samples(
     Raises:
         DataError: The given ones cannot be used.
         ExportError: The precision needs calibration data and there is none.
+        ValueError: The count is not positive.
     """
+    if count < 1:
+        raise ValueError(f"count must be 1 or more. Received: {count}")
     single = [(1, *shape[1:]) for shape in shapes]
     convention, card = subject.convention, subject.card
     values: list[Any]
@@ -233,14 +231,14 @@ def find_samples(
         if convention.task == "instance-segmentation":
             values = [[v, _boxes_of(p[1], single[1])] for v, p in zip(values, pairs, strict=True)]
         source = f"synthetic {kind}"
-    elif precision in _CALIBRATED:
+    elif precision in art.INTEGERS:
         raise ExportError(
             f"{precision} needs calibration data: a folder of pictures, or samples of the model's "
             f"input. Received: calibration=None for {subject.model.name!r}"
         )
     else:
         values, source = _noise(single, convention, _NOISE, 0), NOISE
-    if len(shapes) == 1 and precision in _CALIBRATED:
+    if len(shapes) == 1 and precision in art.INTEGERS:
         values = cal.span_range(values, convention)
     batch = shapes[0][0]
     return Samples([_repeat(value, batch) for value in values], source)

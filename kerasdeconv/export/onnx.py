@@ -54,6 +54,7 @@ def to_onnx(
         ExportError: The model cannot be converted.
         ValueError: No such precision or door.
     """
+    require_method(ranges, precision)
     plain = _convert(model)
     if precision == "float32":
         proto = plain
@@ -62,7 +63,6 @@ def to_onnx(
 
         proto = convert_float_to_float16(plain, keep_io_types=True)
     elif precision == "int8":
-        require_method(ranges)
         if door not in DOORS:
             raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
         samples = list(samples)

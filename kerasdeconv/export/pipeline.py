@@ -14,6 +14,8 @@ import keras
 
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ExportError, closest
+from kerasdeconv.evaluation import KerasPredictor
+from kerasdeconv.evaluation import evaluate as measure
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import calibration as cal
 from kerasdeconv.export import tflite, vendors
@@ -30,13 +32,12 @@ from kerasdeconv.export.job import (
     check_arguments,
     default_door,
     find_samples,
-    layer_names,
     resolve,
     shapes_of,
 )
 from kerasdeconv.export.lowering import require_volumes, with_head
 from kerasdeconv.export.lowering.head import HEADS
-from kerasdeconv.export.quantization.mixed import Quality, evaluated, meet
+from kerasdeconv.export.quantization.mixed import Quality, meet
 from kerasdeconv.export.report import Report
 from kerasdeconv.export.targets import Violation, check, load_target
 from kerasdeconv.export.verification import verify
@@ -132,8 +133,6 @@ def export(
         'build/unet/unet.int8.tflite'
     """
     chosen = load_target(target)
-    quality = Quality(max_drop, min_psnr, evaluate)
-    quality.check(precision)
     if head is not None and head not in HEADS:
         raise ValueError(f"No such head. {closest(head, HEADS)} Received: {head!r}")
     if name is not None and (not name or Path(name).name != name):
@@ -141,6 +140,8 @@ def export(
     progress("loading")
     subject = resolve(model, convention, like)
     check_arguments(subject, chosen, precision, form=format, allow_float=allow_float, ranges=ranges)
+    quality = Quality(max_drop, min_psnr, evaluate)
+    quality.check(precision, subject.convention.task)
     shapes = shapes_of(subject, size, batch)
     if fold_doors:
         require_volumes(shapes, chosen, precision)
@@ -174,30 +175,68 @@ def export(
     written = final.with_suffix(".report.json")
     if blocked := next((str(path) for path in (final, written) if path.is_dir()), None):
         raise ExportError(f"A folder is where the file would go. Received: {blocked!r}")
+    before = None
+    if evaluate is not None:
+        progress("evaluating Keras")
+        model = KerasPredictor(with_head(subject.model, head), subject.convention)
+        before = measure(model, evaluate)["metrics"]
     with _workspace(Path(directory)) as folder:
-        prepared = prepare_lowered(job, tune=tune, progress=progress)
-        progress("converting")
-        mixed = None
-        if quality.asked:
-            job, lowered, mixed = meet(job, prepared, folder, quality, progress)
-        else:
-            lowered = convert_lowered(job, prepared, folder)
-        stock, refusal = None, None
-        if tune and chosen.tunes:
-            progress("converting without lowering")
-            stock, refusal = make_stock(job, folder)
-            if quality.asked and refusal is None:
-                refusal = "the quality that is asked for was judged of the lowered file"
-        progress("timing")
-        best, latency = faster(job, lowered, stock, refusal)
+        made = _make(job, folder, quality, before, tune=tune, progress=progress)
         progress("verifying")
-        report = dataclasses.replace(_finish(job, best, final, latency), mixed_precision=mixed)
+        report = _finish(made, final)
         if evaluate is not None:
-            progress("evaluating")
-            report = dataclasses.replace(report, metrics=evaluated(job, best, evaluate))
+            progress("evaluating the file")
+            after = measure(made.best.predictor, evaluate)["metrics"]
+            metrics = {"data": str(evaluate), "keras": before, "file": after}
+            report = dataclasses.replace(report, metrics=metrics)
         report.save(written)
-        best.path.replace(final)
+        made.best.path.replace(final)
     return report
+
+
+@dataclasses.dataclass(frozen=True)
+class _Made:
+    """The file that is kept, and what the report says of how it was chosen.
+
+    Attributes:
+        job: With all layers that are in float.
+        best: The file.
+        latency: See `Report`.
+        mixed: See `Report`.
+    """
+
+    job: Job
+    best: Candidate
+    latency: dict[str, Any]
+    mixed: dict[str, Any] | None
+
+
+def _make(
+    job: Job,
+    folder: Path,
+    quality: Quality,
+    before: dict[str, Any] | None,
+    *,
+    tune: bool,
+    progress: Callable[[str], None],
+) -> _Made:
+    """Converts the model, lowered and as it is, and keeps the faster file of those that will do."""
+    prepared = prepare_lowered(job, tune=tune, progress=progress)
+    progress("converting")
+    mixed = None
+    if quality.asked:
+        job, lowered, mixed = meet(job, prepared, folder, quality, before=before, progress=progress)
+    else:
+        lowered = convert_lowered(job, prepared, folder)
+    stock, refusal = None, None
+    if tune and job.target.tunes:
+        progress("converting without lowering")
+        stock, refusal = make_stock(job, folder)
+        if quality.asked and refusal is None:
+            refusal = "the quality that is asked for was judged of the lowered file"
+    progress("timing")
+    best, latency = faster(job, lowered, stock, refusal)
+    return _Made(job, best, latency, mixed)
 
 
 @contextlib.contextmanager
@@ -225,8 +264,9 @@ def _workspace(directory: Path) -> Iterator[Path]:
         raise
 
 
-def _finish(job: Job, candidate: Candidate, final: Path, latency: dict[str, Any]) -> Report:
+def _finish(made: _Made, final: Path) -> Report:
     """Verifies the chosen file and writes up what it is."""
+    job, candidate = made.job, made.best
     subject, samples = job.subject, job.samples
     reference = with_head(subject.model, job.head)
     result = verify(
@@ -238,10 +278,10 @@ def _finish(job: Job, candidate: Candidate, final: Path, latency: dict[str, Any]
     )
     artifact = art.read_artifact(candidate.path)
     metadata = artifact.metadata or {}
-    layers = layer_names(subject.model)
+    layers = job.layers
     islands = art.float_operators(artifact, job.precision)
     compiled = vendors.compile_file(candidate.path, job.target, layers)
-    calibrated = job.precision in ("int8", "int16x8")
+    calibrated = job.precision in art.INTEGERS
     return Report(
         artifact=str(final),
         format=artifact.format,
@@ -260,7 +300,7 @@ def _finish(job: Job, candidate: Candidate, final: Path, latency: dict[str, Any]
         choices=[dataclasses.asdict(choice) for choice in candidate.choices],
         warnings=[*_grouped(check(artifact, job.target, layers)), *_few(job)],
         verification=result.to_dict(),
-        latency_ms=latency,
+        latency_ms=made.latency,
         vendor=None if compiled is None else compiled.to_dict(),
         calibration=(
             {
@@ -273,12 +313,13 @@ def _finish(job: Job, candidate: Candidate, final: Path, latency: dict[str, Any]
             else None
         ),
         versions=metadata["versions"],
+        mixed_precision=made.mixed,
     )
 
 
 def _few(job: Job) -> list[str]:
     """Warns of samples that say little."""
-    if job.precision not in ("int8", "int16x8"):
+    if job.precision not in art.INTEGERS:
         return []
     found = []
     if len(job.samples.values) < _ENOUGH:

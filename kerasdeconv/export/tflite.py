@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kerasdeconv.errors import ExportError
+from kerasdeconv.export.artifact import INTEGERS
 from kerasdeconv.export.function import freeze
 from kerasdeconv.export.pixel_output import tflite_pixels
 from kerasdeconv.export.quantization.calibrated import calibrate, quantize
@@ -44,7 +45,7 @@ def to_tflite(
         pixel_output: Whether the first output is pixels in [0, 255], which an int8 file then puts
             out clipped to that range, in steps of 1.
         ranges: How int8 chooses the ranges of what is inside, see `quantization.ranges.choose`;
-            int16x8 knows "minmax" alone.
+            others know "minmax" alone.
         float_layers: Layers of an int8 file that stay in float.
         layers: Names of all layers, by which these are found: the model's own by default. A
             lowered model has others than the one that it came from.
@@ -60,7 +61,7 @@ def to_tflite(
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    require_method(ranges)
+    require_method(ranges, precision)
     function = freeze(model)
     with quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
@@ -69,7 +70,7 @@ def to_tflite(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    elif precision in ("int8", "int16x8"):
+    elif precision in INTEGERS:
         if door not in DOORS:
             raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
         if not samples:

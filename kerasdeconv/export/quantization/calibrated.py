@@ -7,7 +7,7 @@ float file with all its tensors kept, and layers can be left out of the second s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,13 @@ def calibrate(content: bytes, samples: Sequence[Any], method: str) -> bytes:
     doors = interpreter.get_input_details()
     inside = [i for i, tensor in enumerate(graph.tensors) if _has_range(tensor)]
 
-    def run(sample: Any) -> dict[int, np.ndarray]:
+    def run(sample: Any) -> Iterator[tuple[int, np.ndarray]]:
         parts = list(sample) if isinstance(sample, list | tuple) else [sample]
         for door, part in zip(doors, parts, strict=True):
             interpreter.set_tensor(door["index"], np.asarray(part, door["dtype"]))
         interpreter.invoke()
-        return {i: interpreter.get_tensor(i) for i in inside}
+        for i in inside:
+            yield i, interpreter.get_tensor(i)
 
     found = find_ranges(run, samples, method, whole={int(i) for i in graph.inputs})
     for i, (low, high) in found.items():

@@ -39,13 +39,30 @@ def rounded_kernel(layer: Any, form: str) -> np.ndarray:
     """
     kernel = keras.ops.convert_to_numpy(kernel_of(layer)).astype(np.float32)
     rows = _by_output(layer, kernel)
-    if form == "onnx" and _adds_pairs(layer, rows):
-        scales = weight_scales(rows)
-    else:
-        scales = np.abs(rows).max(axis=1) / np.float32(WEIGHT_LIMIT)
-        scales[scales == 0] = 1
+    scales = kernel_scales(rows, paired=adds_pairs(layer, form)).astype(np.float32)
     integers = np.clip(np.rint(rows / scales[:, None]), -WEIGHT_LIMIT, WEIGHT_LIMIT)
     return _undo(layer, kernel, (integers * scales[:, None]).astype(np.float32))
+
+
+def kernel_scales(rows: np.ndarray, *, paired: bool) -> np.ndarray:
+    """Finds the scale of each output, 1 where all weights are 0.
+
+    Args:
+        rows: Weights, (outputs, products), in the order in which they are added up.
+        paired: Whether two neighbours must not saturate, see `kerasdeconv.export.saturation`.
+    """
+    if paired:
+        return weight_scales(rows)
+    scales = np.abs(rows).max(axis=1).astype(np.float64) / WEIGHT_LIMIT
+    return np.where(scales > 0, scales, 1.0)
+
+
+def adds_pairs(layer: Any, form: str) -> bool:
+    """Whether ONNX Runtime adds a layer's products in pairs: not where channels stay alone."""
+    alone = (*_TRANSPOSED, *_DEPTHWISE, layers.DepthwiseConvTranspose)
+    if form != "onnx" or isinstance(layer, alone):
+        return False
+    return getattr(layer, "groups", 1) != layer.kernel.shape[-1] or layer.kernel.shape[-2] > 1
 
 
 def _by_output(layer: Any, kernel: np.ndarray) -> np.ndarray:
@@ -63,10 +80,3 @@ def _undo(layer: Any, kernel: np.ndarray, rows: np.ndarray) -> np.ndarray:
     axis = -2 if isinstance(layer, _TRANSPOSED) else -1
     shape = np.moveaxis(kernel, axis, 0).shape
     return np.moveaxis(rows.reshape(shape), 0, axis)
-
-
-def _adds_pairs(layer: Any, rows: np.ndarray) -> bool:
-    """Whether ONNX Runtime adds its products in pairs: not where channels stay by themselves."""
-    if isinstance(layer, (*_TRANSPOSED, *_DEPTHWISE, layers.DepthwiseConvTranspose)):
-        return False
-    return getattr(layer, "groups", 1) != len(rows) or layer.kernel.shape[-2] > 1

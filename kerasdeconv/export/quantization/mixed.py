@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from kerasdeconv.errors import ExportError
+from kerasdeconv.errors import ExportError, closest
+from kerasdeconv.evaluation import evaluate
 from kerasdeconv.export.candidates import Candidate, Prepared, convert_lowered
 from kerasdeconv.export.job import Job
 from kerasdeconv.export.lowering import with_head
-from kerasdeconv.export.quantization.sensitivity import rank
-from kerasdeconv.export.quantization.simulation import Simulation
+from kerasdeconv.export.quantization.sensitivity import MEASURED, rank
 from kerasdeconv.export.verification import compare
 
-_MEASURED = 8  # samples on which layers are ranked
 # The figure by which a task's loss is judged, and what a unit of `max_drop` is of it: decibels, or
 # points, hundredths.
 _FIGURES = {
@@ -51,11 +48,12 @@ class Quality:
         """Whether anything is."""
         return self.max_drop is not None or self.min_psnr is not None
 
-    def check(self, precision: str) -> None:
+    def check(self, precision: str, task: str) -> None:
         """Refuses what cannot be asked.
 
         Raises:
-            ValueError: It is not for int8, there is no data to measure on, or a number is wrong.
+            ValueError: It is not for int8 or not for the task, there is no data to measure on, or a
+                number is wrong.
         """
         if not self.asked:
             return
@@ -70,6 +68,8 @@ class Quality:
             )
         if self.max_drop is not None and not self.max_drop >= 0:
             raise ValueError(f"max_drop must be 0 or more. Received: {self.max_drop}")
+        if self.max_drop is not None and task not in _FIGURES:
+            raise ValueError(f"max_drop needs a task. {closest(task, _FIGURES)} Received: {task!r}")
 
 
 def meet(
@@ -77,9 +77,19 @@ def meet(
     prepared: Prepared,
     folder: Path,
     quality: Quality,
+    *,
+    before: Mapping[str, Any] | None,
     progress: Callable[[str], None],
 ) -> tuple[Job, Candidate, dict[str, Any]]:
     """Makes a file that is as good as asked, with as few layers in float as that takes.
+
+    Args:
+        job: Layers that it allows in float stay there in any case.
+        prepared: The lowered model.
+        folder: Where files are made.
+        quality: What is asked.
+        before: The Keras model's metrics on `quality.data`, where that is given.
+        progress: Called with a few words before each step.
 
     Returns:
         The job with these layers, the file, and what the report says of it.
@@ -89,56 +99,31 @@ def meet(
         ExportError: Even with all layers in float the file is not as good as asked.
     """
     reference = with_head(job.subject.model, job.head)
-    task = job.subject.convention.task
-    if quality.max_drop is not None and task not in _FIGURES:
-        raise ValueError(f"max_drop is for {', '.join(_FIGURES)}. Received: task={task!r}")
     figures: dict[str, float] = {}
-    before = None if quality.max_drop is None else _measured(_keras(job), quality.data)
 
     def shortfall(candidate: Candidate) -> float:
         missed = []
-        if quality.max_drop is not None and before is not None:
-            figure, unit = _FIGURES[task]
-            lost = unit * (before[figure] - _measured(candidate.predictor, quality.data)[figure])
-            figures["drop"] = lost
-            missed.append(lost - quality.max_drop)
+        if quality.max_drop is not None and quality.data is not None and before is not None:
+            figure, unit = _FIGURES[job.subject.convention.task]
+            after = evaluate(candidate.predictor, quality.data)["metrics"]
+            figures["drop"] = unit * (before[figure] - after[figure])
+            missed.append(figures["drop"] - quality.max_drop)
         if quality.min_psnr is not None:
-            result = compare(reference, candidate.predictor, job.samples.values[:_MEASURED])
+            result = compare(reference, candidate.predictor, job.samples.values[:MEASURED])
             figures["psnr_db"] = math.inf if result.psnr_db is None else result.psnr_db
             missed.append(quality.min_psnr - figures["psnr_db"])
         return max(missed)
 
-    allowed, candidate = fewest_in_float(job, prepared, folder, shortfall, progress)
-    asked = {"max_drop": quality.max_drop, "min_psnr": quality.min_psnr}
-    return (
-        allowed,
-        candidate,
-        {"float_layers": sorted(allowed.allow_float), "asked": asked, "measured": figures},
-    )
-
-
-def evaluated(job: Job, candidate: Candidate, data: str | Path) -> dict[str, Any]:
-    """The task's measures of the Keras model and of the file."""
-    return {
-        "data": str(data),
-        "keras": _measured(_keras(job), data),
-        "file": _measured(candidate.predictor, data),
+    allowed, candidate = _fewest_in_float(job, prepared, folder, shortfall, progress)
+    said = {
+        "float_layers": sorted(allowed.allow_float),
+        "asked": {"max_drop": quality.max_drop, "min_psnr": quality.min_psnr},
+        "measured": figures,
     }
+    return allowed, candidate, said
 
 
-def _keras(job: Job) -> Any:
-    from kerasdeconv.evaluation import KerasPredictor
-
-    return KerasPredictor(with_head(job.subject.model, job.head), job.subject.convention)
-
-
-def _measured(predictor: Any, data: str | Path | None) -> dict[str, Any]:
-    from kerasdeconv.evaluation import evaluate
-
-    return evaluate(predictor, str(data))["metrics"]
-
-
-def fewest_in_float(
+def _fewest_in_float(
     job: Job,
     prepared: Prepared,
     folder: Path,
@@ -149,53 +134,32 @@ def fewest_in_float(
 
     How many is found by bisection: a file is made and judged for each guess.
 
-    Args:
-        job: Layers that it allows in float stay there in any case.
-        prepared: The lowered model.
-        folder: Where files are made.
-        shortfall: How far a file falls short of what is asked.
-        progress: Called with a few words before each step.
-
-    Returns:
-        The job with these layers, and the file.
-
     Raises:
         ExportError: Even with all layers in float the file is not good enough.
     """
 
     def attempt(floats: list[str]) -> tuple[Job, Candidate, float]:
+        progress(f"trying {len(floats)} layers in float")
         allowed = dataclasses.replace(job, allow_float={*job.allow_float, *floats})
         candidate = convert_lowered(allowed, prepared, folder)
         return allowed, candidate, shortfall(candidate)
 
-    progress("measuring int8")
-    tried, candidate, missed = attempt([])
+    allowed, candidate, missed = attempt([])
     if missed <= 0:
-        return tried, candidate
+        return allowed, candidate
     progress("ranking layers")
-    ranking = [name for name in _ranking(job, prepared) if name not in job.allow_float]
-    few, many = 0, len(ranking)  # too few, and surely enough
-    reached = attempt(ranking)
-    if reached[2] > 0:
+    ranking = [name for name in rank(job, prepared) if name not in job.allow_float]
+    few, many, made = 0, len(ranking), len(ranking)  # too few, enough, and those in the last file
+    allowed, candidate, missed = attempt(ranking)
+    if missed > 0:
         raise ExportError(
             "Even with all its layers in float the file is not as good as asked. "
-            f"Received: {reached[2]:.3g} too little"
+            f"Received: {missed:.3g} too little"
         )
     while many - few > 1:
-        middle = (few + many) // 2
-        progress(f"trying {middle} layers in float")
-        tried, candidate, missed = attempt(ranking[:middle])
-        few, many = (middle, many) if missed > 0 else (few, middle)
-    tried, candidate, _ = attempt(ranking[:many])
-    return tried, candidate
-
-
-def _ranking(job: Job, prepared: Prepared) -> list[str]:
-    simulation = Simulation(
-        prepared.model, job.target.format, pixels=job.pixels, kernels=prepared.kernels
-    )
-    samples = job.samples_for(prepared.model)
-    simulation.calibrate(samples, job.ranges)
-    order = np.random.default_rng(job.seed).permutation(len(samples))[:_MEASURED]
-    measured = [samples[i] for i in order]
-    return rank(simulation, measured, job.layers, job.subject.convention.output)
+        made = (few + many) // 2
+        allowed, candidate, missed = attempt(ranking[:made])
+        few, many = (made, many) if missed > 0 else (few, made)
+    if made != many:
+        allowed, candidate, _ = attempt(ranking[:many])
+    return allowed, candidate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +131,10 @@ def _ranges(model: Any, samples: Sequence[Any], method: str) -> dict[str, Range]
         shown.SerializeToString(), providers=["CPUExecutionProvider"]
     )
 
-    def run(sample: Any) -> dict[str, np.ndarray]:
+    def run(sample: Any) -> Iterator[tuple[str, np.ndarray]]:
         parts = list(sample) if isinstance(sample, list | tuple) else [sample]
         feeds = dict(zip(inputs, parts, strict=True))
-        return feeds | dict(zip(floats, session.run(floats, feeds), strict=True))
+        yield from feeds.items()
+        yield from zip(floats, session.run(floats, feeds), strict=True)
 
     return find_ranges(run, samples, method, whole=inputs)

@@ -55,15 +55,20 @@ class Histogram:
         return np.linspace(self.low, self.high, len(self.counts) + 1)
 
 
-def require_method(method: str) -> None:
-    """Refuses a method that there is not.
+def require_method(method: str, precision: str = "int8") -> None:
+    """Refuses a method that there is not, or that a precision does not know.
 
     Raises:
-        ValueError: No such method; the message names the closest.
+        ValueError: No such method, the message names the closest; or it is not for the precision.
     """
     if method not in METHODS:
         raise ValueError(
             f"No such method for ranges. {closest(method, METHODS)} Received: {method!r}"
+        )
+    if method != "minmax" and precision != "int8":
+        raise ValueError(
+            f"Ranges are chosen for int8 files, others take minmax. Received: {method!r} for "
+            f"{precision}"
         )
 
 
@@ -93,7 +98,7 @@ def choose(histogram: Histogram, method: str) -> tuple[float, float]:
 
 
 def find_ranges(
-    run: Callable[[Any], Mapping[Key, np.ndarray]],
+    run: Callable[[Any], Iterable[tuple[Key, np.ndarray]]],
     samples: Sequence[Any],
     method: str,
     whole: Collection[Key] = (),
@@ -101,7 +106,7 @@ def find_ranges(
     """Runs a network on samples and chooses the range of each of its tensors.
 
     Args:
-        run: Gives the values of all tensors for a sample, by their names.
+        run: Gives names and values of all tensors for a sample. Tensors of one name share a range.
         samples: Gone through twice, but for "minmax".
         method: See `choose`.
         whole: Tensors of which nothing may be clipped, whatever the method.
@@ -115,11 +120,11 @@ def find_ranges(
     require_method(method)
     histograms: dict[Key, Histogram] = {}
     for sample in samples:
-        for name, values in run(sample).items():
+        for name, values in run(sample):
             if values.size:
                 histograms.setdefault(name, Histogram()).widen(values)
     for sample in samples if method != "minmax" else ():
-        for name, values in run(sample).items():
+        for name, values in run(sample):
             if values.size and name not in whole:
                 histograms[name].count(values)
     return {

@@ -16,7 +16,6 @@ from kerasdeconv import layers
 from kerasdeconv.export.lowering.activations import FUSING
 from kerasdeconv.export.lowering.fold import CONVOLUTIONS, fused_activation
 from kerasdeconv.export.lowering.head import separate_activation
-from kerasdeconv.export.quantization.ranges import Histogram
 from kerasdeconv.graph import Graph, Node, Value
 from kerasdeconv.layers import folded
 
@@ -70,12 +69,10 @@ class Scale:
     """What the integers of one or more values stand for.
 
     Attributes:
-        histogram: What the values held.
         bounds: Least and greatest number that an integer stands for; (0, 0) before calibration.
         fixed: Whether samples have no say in it.
     """
 
-    histogram: Histogram = dataclasses.field(default_factory=Histogram)
     bounds: tuple[float, float] = (0.0, 0.0)
     fixed: bool = False
 

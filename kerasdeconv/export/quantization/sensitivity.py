@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -12,24 +12,24 @@ import numpy as np
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.artifact import origin_of
+from kerasdeconv.export.calibration import COUNT
+from kerasdeconv.export.candidates import Prepared, prepare_lowered
 from kerasdeconv.export.job import (
+    Job,
     check_arguments,
+    default_door,
     find_samples,
-    layer_names,
     resolve,
     shapes_of,
 )
-from kerasdeconv.export.lowering import lower_for
-from kerasdeconv.export.pixel_output import without_clip
 from kerasdeconv.export.quantization.noise import Noise
 from kerasdeconv.export.quantization.report import LayerReport, QuantizationReport
 from kerasdeconv.export.quantization.simulation import Simulation
-from kerasdeconv.export.quantization.weights import fitted_kernels
 from kerasdeconv.export.report import versions
 from kerasdeconv.export.targets import load_target
 from kerasdeconv.export.verification import span
 
-COUNT = 8  # samples that are measured on, as many as an export is verified on
+MEASURED = 8  # samples that losses are measured on, as many as an export is verified on
 
 
 def quantize_report(
@@ -39,6 +39,7 @@ def quantize_report(
     size: Sequence[int] | None = None,
     calibration: Any = None,
     count: int = COUNT,
+    measured: int = MEASURED,
     seed: int = 0,
     ranges: str = "minmax",
     like: str | None = None,
@@ -55,8 +56,9 @@ def quantize_report(
         model: A functional or Sequential Keras model, or the name of a zoo entry.
         target: For which target, see `kerasdeconv.export.target_names()`.
         size: Height and width (depth first for volumes); an entry's own by default.
-        calibration: Representative input, as for `export`. All of it gives the ranges.
-        count: How many of these samples the losses are measured on, at most.
+        calibration: Representative input, as for `export`.
+        count: How many samples are used at most, as for `export`.
+        measured: How many of them the losses are measured on, at most.
         seed: Which of them, and which tiles of a folder's pictures.
         ranges: "minmax", as `export` has it, "percentile", "entropy" or "mse".
         like: A zoo entry whose convention, size and samples the model shares.
@@ -77,35 +79,38 @@ def quantize_report(
         'encoder_0_0_conv'
     """
     chosen = load_target(target)
-    if count < 1:
-        raise ValueError(f"count must be 1 or more. Received: {count}")
+    if measured < 1:
+        raise ValueError(f"measured must be 1 or more. Received: {measured}")
     progress("loading")
     subject = resolve(model, convention, like)
     check_arguments(subject, chosen, "int8", ranges=ranges)
     shapes = shapes_of(subject, size, 1)
-    samples = find_samples(subject, "int8", calibration, shapes, seed=seed)
-    progress("lowering")
-    lowered = lower_for(subject.model, shapes, chosen, "int8").model
-    pixels = subject.convention.output == "pixels"
-    if pixels:
-        lowered, _ = without_clip(lowered)
-    progress("rounding weights")
-    kernels = fitted_kernels(lowered, samples.values, format=chosen.format, seed=seed)
-    simulation = Simulation(lowered, chosen.format, pixels=pixels, kernels=kernels)
+    samples = find_samples(subject, "int8", calibration, shapes, count=count, seed=seed)
+    job = Job(
+        subject=subject,
+        target=chosen,
+        precision="int8",
+        door=default_door(subject, chosen, "int8"),
+        shapes=shapes,
+        head=None,
+        samples=samples,
+        allow_float=(),
+        ranges=ranges,
+        seed=seed,
+    )
+    prepared = prepare_lowered(job, tune=False, progress=progress)
+    progress("taking ranges")
+    simulation = _simulated(job, prepared)
     if not simulation.outputs:
         raise ValueError(
             f"The model puts out no float numbers to compare. Received: {subject.model.name!r}"
         )
-    progress("taking ranges")
-    simulation.calibrate(samples.values, ranges)
-    order = np.random.default_rng(seed).permutation(len(samples.values))[:count]
-    measured = [samples.values[i] for i in order]
-    costs, everything = _measure(simulation, measured, progress)
+    chosen_samples = _some(job, prepared, measured)
+    costs, everything = _measure(simulation, chosen_samples, progress)
     kinds = [subject.convention.output, *["tensor"] * (len(simulation.outputs) - 1)]
-    names = layer_names(subject.model)
     rows = [
         LayerReport(
-            layer=origin_of(layer, names) or layer,
+            layer=origin_of(layer, job.layers) or layer,
             lowered=layer,
             kind=simulation.kinds[layer],
             weights_sqnr_db=cost.weights.sqnr if cost.weights.count else None,
@@ -123,7 +128,7 @@ def quantize_report(
         ranges=ranges,
         input_shapes=shapes,
         calibration={"source": samples.source, "samples": len(samples.values)},
-        measured=len(measured),
+        measured=len(chosen_samples),
         layers=sorted(rows, key=lambda row: (row.output_psnr_db, row.output_sqnr_db)),
         output_sqnr_db=min(noise.sqnr for noise in everything),
         output_psnr_db=_psnr(everything, kinds),
@@ -131,22 +136,30 @@ def quantize_report(
     )
 
 
-def rank(
-    simulation: Simulation, samples: Sequence[Any], names: Collection[str], kind: str
-) -> list[str]:
-    """Names of the given model's layers, each once, the one that costs most in int8 first.
-
-    Args:
-        simulation: Calibrated.
-        samples: What to measure on.
-        names: Of the layers of the model that was lowered.
-        kind: What the first output is, as a convention says it.
-    """
-    costs, _ = _measure(simulation, samples, lambda step: None)
-    kinds = [kind, *["tensor"] * (len(simulation.outputs) - 1)]
+def rank(job: Job, prepared: Prepared) -> list[str]:
+    """Names of a job's layers, each once, the one that costs most in int8 first."""
+    simulation = _simulated(job, prepared)
+    costs, _ = _measure(simulation, _some(job, prepared, MEASURED), lambda step: None)
+    kinds = [job.subject.convention.output, *["tensor"] * (len(simulation.outputs) - 1)]
     worst = sorted(costs, key=lambda layer: _psnr(costs[layer].outputs, kinds))
-    origins = (origin_of(layer, names) for layer in worst)
+    origins = (origin_of(layer, job.layers) for layer in worst)
     return list(dict.fromkeys(origin for origin in origins if origin))
+
+
+def _simulated(job: Job, prepared: Prepared) -> Simulation:
+    """The lowered model with the ranges that an export would give it."""
+    simulation = Simulation(
+        prepared.model, job.target.format, pixels=job.pixels, kernels=prepared.kernels
+    )
+    simulation.calibrate(job.samples_for(prepared.model), job.ranges)
+    return simulation
+
+
+def _some(job: Job, prepared: Prepared, count: int) -> list[Any]:
+    """A few of the samples, drawn at random."""
+    samples = job.samples_for(prepared.model)
+    order = np.random.default_rng(job.seed).permutation(len(samples))[:count]
+    return [samples[i] for i in order]
 
 
 @dataclasses.dataclass

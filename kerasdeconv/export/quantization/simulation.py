@@ -8,16 +8,16 @@ a step of the output here and there.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from kerasdeconv.export.quantization.kernels import kernel_of, rounded_kernel
-from kerasdeconv.export.quantization.ranges import LEVELS, choose, tied
-from kerasdeconv.export.quantization.scales import place
-from kerasdeconv.graph import Node, Value, read
+from kerasdeconv.export.quantization.ranges import LEVELS, find_ranges, tied
+from kerasdeconv.export.quantization.scales import Scale, place
+from kerasdeconv.graph import Node, Value, read, run
 
 Floats = Mapping[Value, np.ndarray]
 
@@ -90,20 +90,16 @@ class Simulation:
             samples: Arrays of the first input's shape, or lists with one array an input.
             method: One of `ranges.METHODS`. The inputs' ranges are always those of the samples.
         """
-        for sample in samples:
+        doors = {self._scales[v] for v in self._graph.inputs if v in self._scales}
+
+        def run(sample: Any) -> Iterator[tuple[Scale, np.ndarray]]:
             values = self._values(sample, fitted=True)
             for value in self._rounded:
-                self._scales[value].histogram.widen(values[value])
-        doors = {id(self._scales[v]) for v in self._graph.inputs if v in self._scales}
-        if method != "minmax":
-            for sample in samples:
-                values = self._values(sample, fitted=True)
-                for value in self._rounded:
-                    if id(self._scales[value]) not in doors and not self._scales[value].fixed:
-                        self._scales[value].histogram.count(values[value])
-        for scale in {id(s): s for s in self._scales.values() if not s.fixed}.values():
-            chosen = "minmax" if id(scale) in doors else method
-            scale.bounds = choose(scale.histogram, chosen)
+                if not self._scales[value].fixed:
+                    yield self._scales[value], values[value]
+
+        for scale, bounds in find_ranges(run, samples, method, whole=doors).items():
+            scale.bounds = bounds
         joins = [[s for s in join if not s.fixed] for join in self._joins]
         known = {scale: scale.bounds for join in joins for scale in join}
         for scale, bounds in tied(known, joins).items():
@@ -116,15 +112,16 @@ class Simulation:
     def _values(self, sample: Any, *, fitted: bool) -> Floats:
         """Computes every value of the graph, with the given rounded kernels or without."""
         parts = sample if isinstance(sample, list) else [sample]
-        values: dict[Value, np.ndarray] = {
-            value: np.asarray(part, value.dtype).reshape(value.shape)  # type: ignore[arg-type]
+        inputs = [
+            np.reshape(part, value.shape)  # type: ignore[type-var]
             for value, part in zip(self._graph.inputs, parts, strict=True)
-        }
-        for node in self._graph.nodes:
-            rounded = fitted and node.layer.name in self._fitted
-            made = self._call(node, [values[value] for value in node.inputs], rounded=rounded)
-            values.update(zip(node.outputs, made, strict=True))
-        return values
+        ]
+
+        def call(node: Node, tensors: list[Any]) -> list[Any]:
+            return self._call(node, tensors, rounded=fitted and node.layer.name in self._fitted)
+
+        values = run(self._graph, inputs, call)
+        return {value: keras.ops.convert_to_numpy(tensor) for value, tensor in values.items()}
 
     def run(
         self, floats: Floats, layers: Collection[str] | None = None, *, inputs: bool = False
@@ -151,9 +148,13 @@ class Simulation:
             mine = self._names.get(node) in chosen
             if not mine and not any(value in changed for value in node.inputs):
                 continue
-            read_values = [changed.get(value, floats[value]) for value in node.inputs]
+            read_values = [
+                keras.ops.convert_to_tensor(changed.get(value, floats[value]))
+                for value in node.inputs
+            ]
             made = self._call(node, read_values, rounded=mine)
-            for value, array in zip(node.outputs, made, strict=True):
+            for value, tensor in zip(node.outputs, made, strict=True):
+                array = keras.ops.convert_to_numpy(tensor)
                 rounds = mine and value in self._rounded
                 changed[value] = self._round(value, array) if rounds else array
         return [self._seen(value, changed.get(value, floats[value])) for value in self.outputs]
@@ -185,14 +186,12 @@ class Simulation:
         nodes = [node for node, name in self._names.items() if name == layer]
         return [self._scales[v].bounds for n in nodes for v in n.outputs if v in self._rounded]
 
-    def _call(self, node: Node, arrays: list[Any], *, rounded: bool) -> list[np.ndarray]:
+    def _call(self, node: Node, tensors: list[Any], *, rounded: bool) -> list[Any]:
         """Computes a node, with its rounded kernel if it is to be."""
         kernel = kernel_of(node.layer) if rounded else None
         swapped = [] if kernel is None else [(kernel, self._kernel(node.layer))]
-        tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
         with keras.StatelessScope(state_mapping=swapped):
-            made = keras.tree.flatten(node.call(node.layer, tensors))
-        return [keras.ops.convert_to_numpy(tensor) for tensor in made]
+            return keras.tree.flatten(node.call(node.layer, tensors))
 
     def _kernel(self, layer: Any) -> np.ndarray:
         if id(layer) not in self._kernels:

@@ -13,10 +13,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasdeconv.export.function import pack_inputs
 from kerasdeconv.export.lowering.fold import weights as weights_of
+from kerasdeconv.export.quantization.kernels import adds_pairs, kernel_scales
 from kerasdeconv.export.quantization.rounding import round_weights
-from kerasdeconv.export.saturation import WEIGHT_LIMIT, weight_scales
+from kerasdeconv.graph import Node, read, run
 
 _EXAMPLES = 8192  # places at which a layer's inputs are looked at, over all samples
 # Inputs of an output above which their energies take too long to invert.
@@ -47,10 +47,9 @@ def fitted_kernels(
     found = {}
     for layer in layers:
         kernel, _ = weights_of(layer)
-        paired = format == "onnx" and not isinstance(layer, keras.layers.DepthwiseConv2D)
         fitted = np.empty_like(kernel)
         for place, seen in _outputs(layer, inputs.pop(layer.name)):
-            fitted[place] = _fitted(kernel[place], seen, paired)
+            fitted[place] = _fitted(kernel[place], seen, adds_pairs(layer, format))
         found[layer.name] = fitted
     return found
 
@@ -77,18 +76,11 @@ def _takes(layer: Any) -> bool:
 def _fitted(kernel: np.ndarray, inputs: np.ndarray, paired: bool) -> np.ndarray:
     """Rounds the weights of outputs that read the same inputs: (*kernel, outputs)."""
     flat = kernel.reshape(-1, kernel.shape[-1])
-    find = weight_scales if paired else _largest
-    scales = find(flat.T)
+    scales = kernel_scales(flat.T, paired=paired)
     fitted = (round_weights(flat, inputs, scales, paired=paired) * scales).astype(np.float32)
     # Another scale would round everything anew: such an output is left to the converter.
-    same = np.isclose(find(fitted.T), scales, rtol=1e-6, atol=0)
+    same = np.isclose(kernel_scales(fitted.T, paired=paired), scales, rtol=1e-6, atol=0)
     return np.where(same, fitted, flat).reshape(kernel.shape)
-
-
-def _largest(products: np.ndarray) -> np.ndarray:
-    """Scale of each output that its largest weight gives: (outputs, inputs) to (outputs,)."""
-    scales = np.abs(products).max(axis=1).astype(np.float64) / WEIGHT_LIMIT
-    return np.where(scales > 0, scales, 1.0)
 
 
 def _outputs(layer: Any, seen: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
@@ -113,28 +105,21 @@ def _inputs_of(
     model: keras.Model, layers: Sequence[Any], samples: Sequence[Any], seed: int
 ) -> dict[str, np.ndarray]:
     """What layers read at random places: (examples, *kernel sides, channels) by layer name."""
-    reads = [(layer, node.input_tensors[0]) for layer in layers for node in layer._inbound_nodes]
-    known = {id(tensor) for tensor in _tensors(model)}
-    reads = [(layer, tensor) for layer, tensor in reads if id(tensor) in known]
-    probe = keras.Model(model.inputs, [tensor for _, tensor in reads])
+    graph = read(model)
     random = np.random.default_rng(seed)
     count = -(-_EXAMPLES // len(samples))
-    found: dict[str, list[np.ndarray]] = {}
+    names = {layer.name for layer in layers}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+
+    def call(node: Node, tensors: list[Any]) -> Any:
+        if node.layer.name in names:
+            values = keras.ops.convert_to_numpy(tensors[0])
+            found[node.layer.name].append(_patches(node.layer, values, count, random))
+        return node.call(node.layer, tensors)
+
     for sample in samples:
-        given = list(sample) if isinstance(sample, list | tuple) else [sample]
-        values = keras.tree.flatten(probe(pack_inputs(probe, given), training=False))
-        for (layer, _), value in zip(reads, values, strict=True):
-            seen = _patches(layer, keras.ops.convert_to_numpy(value), count, random)
-            found.setdefault(layer.name, []).append(seen)
+        run(graph, sample if isinstance(sample, list | tuple) else [sample], call)
     return {name: np.concatenate(parts) for name, parts in found.items()}
-
-
-def _tensors(model: keras.Model) -> Iterator[Any]:
-    """All tensors of a functional model."""
-    yield from model.inputs
-    for nodes in model._nodes_by_depth.values():
-        for node in nodes:
-            yield from node.output_tensors
 
 
 def _patches(layer: Any, values: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
