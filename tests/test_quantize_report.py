@@ -189,11 +189,11 @@ class TestSimulation:
                 expected = answers[i].reshape(got.shape)
                 step = report.outputs[i]["quantization"]["scale"]
                 # Now and then a sum is rounded the other way, and moves what reads it by a step:
-                # 5 steps were measured behind the ten narrow layers of the U-Net, 2 elsewhere.
-                assert np.abs(got - expected).max() <= (6.5 if name == "unet" else 2.5) * step
+                # 5 steps were measured behind the ten narrow layers of the U-Net, 1 elsewhere.
+                assert np.abs(got - expected).max() <= (6.5 if name == "unet" else 1.5) * step
                 ours[i] += np.abs(got - expected).mean()
                 theirs[i] += np.abs(plain[i] - expected).mean()
-        # What is left is less than what int8 costs: half of it in the U-Net, 5 % elsewhere.
+        # What is left is less than what int8 costs: half of it in the U-Net, 7 % elsewhere.
         assert np.all(ours < (0.6 if name == "unet" else 0.15) * theirs)
 
     def test_volumes_agree_with_the_file(self, tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ class TestSimulation:
         (got,) = simulation.run(simulation.floats(samples[0]), inputs=True)
         (expected,) = runtime.open(report.artifact).run(samples[0])
         # 19 layers, and the converter rounds once more between the two poolings of a volume. A
-        # step is 1 / 256; 4 were measured.
-        assert np.abs(got - expected.reshape(got.shape)).max() <= 6 / 256
+        # step is 1 / 256; 3 were measured.
+        assert np.abs(got - expected.reshape(got.shape)).max() <= 5 / 256
 
     def test_rounds_what_is_asked_for_alone(self) -> None:
         network, samples = _chain(), pictures((12, 12, 3))

@@ -54,7 +54,7 @@ class TestRoundWeights:
         rounded = round_weights(weights, seen, scales, paired=paired) * scales
         nearest = np.rint(weights / scales) * scales
         lost = [np.square(seen @ (w - weights)).mean() for w in (rounded, nearest)]
-        assert lost[0] < lost[1] / 20  # a hundredth was measured
+        assert lost[0] < lost[1] / 10  # 1/21 to 1/78 were measured
 
     def test_inputs_that_were_never_seen_are_rounded_to_the_nearest(self):
         weights, seen = problem(6, 3, 0)
