@@ -68,6 +68,64 @@ class TestByName:
 
 
 @pytest.mark.parametrize("target", TARGETS)
+class TestTheLastLayer:
+    """What it puts out is at the door what any int8 file puts out there."""
+
+    def edges(self, sides: int, channels: int) -> np.ndarray:
+        edges = np.zeros((1, sides, sides, channels), np.float32)
+        edges[:, :, sides // 2 :] = 255
+        return edges
+
+    @pytest.mark.parametrize(
+        ("name", "layers"), [("espcn_x2", ["subpixel"]), ("mobile_sr_x2", ["residual", "add"])]
+    )
+    def test_of_pixels(self, target, name, layers, tmp_path):
+        model = zoo.load(name)
+        report = export(
+            model, tmp_path, target=target, precision="int8", size=(16, 16), tune=False,
+            allow_float=layers,
+        )  # fmt: skip
+        assert floats_of(report.artifact, model) == set(layers)
+        (output,) = report.outputs
+        assert (output["dtype"], output["quantization"]) == (
+            "uint8",
+            {"scale": 1.0, "zero_point": 0},
+        )
+        (answer,) = runtime.open(report.artifact).run(self.edges(16, model.inputs[0].shape[-1]))
+        np.testing.assert_array_equal(answer, np.clip(np.rint(answer), 0, 255))
+
+    def test_of_pixels_at_a_door_of_floats(self, target, tmp_path):
+        ask = {"target": target, "precision": "int8", "size": (16, 16), "tune": False}
+        ask |= {"allow_float": ["subpixel"], "door": "float32"}
+        if target == "android-cpu":
+            with pytest.raises(ExportError, match=r"at a door of integers alone.*door='float32'"):
+                export("espcn_x2", tmp_path / "new", **ask)
+            assert not (tmp_path / "new").exists()
+            return
+        report = export("espcn_x2", tmp_path, **ask)
+        (answer,) = runtime.open(report.artifact).run(self.edges(16, 1))
+        np.testing.assert_array_equal(answer, np.clip(np.rint(answer), 0, 255))
+
+    @pytest.mark.parametrize("door", ["uint8", "float32"])
+    def test_of_scores(self, target, door, tmp_path):
+        report = ask(tmp_path, target, allow_float=["last"], door=door)
+        assert floats_of(report.artifact, outliers()) == {"last"}
+        (output,) = report.outputs
+        assert output["dtype"] == door
+        assert (output["quantization"] is None) == (door == "float32")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_layer_that_is_part_of_another_is_named(target, tmp_path):
+    report = export(
+        "mobile_sr_x2", tmp_path, target=target, precision="int8", size=(16, 16), tune=False,
+        allow_float=["to_pixels"],
+    )  # fmt: skip
+    assert report.float_operators == []
+    assert any(warning.startswith("to_pixels: nothing is in float") for warning in report.warnings)
+
+
+@pytest.mark.parametrize("target", TARGETS)
 class TestAsFewAsItTakes:
     def test_the_layer_that_costs_most(self, target, tmp_path):
         plain = ask(tmp_path / "plain", target)

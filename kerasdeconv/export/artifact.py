@@ -21,6 +21,11 @@ from kerasdeconv.errors import ArtifactError
 FORMATS = ("tflite", "onnx")
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
 INTEGERS = ("int8", "int16x8")  # precisions that compute with integers, and need samples
+# Operators that only move values about, in either format.
+MOVES = frozenset(
+    {"DEPTH_TO_SPACE", "RESHAPE", "SLICE", "STRIDED_SLICE", "TRANSPOSE"}
+    | {"DepthToSpace", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+)
 LEVELS = ("disable_all", "basic", "extended", "all")
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})

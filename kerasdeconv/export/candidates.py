@@ -245,11 +245,19 @@ def _timed(files: list[Path], sample: list[np.ndarray]) -> list[float]:
 
 
 def _require_precision(job: Job, path: Path) -> None:
-    """Refuses float islands that nobody allowed."""
-    layers = job.layers
-    operators = art.float_operators(art.read_artifact(path), job.precision)
-    origins = [(operator.name, art.layer_of(operator, layers)) for operator in operators]
-    refused = [origin for origin in origins if origin[1] not in job.allow_float]
+    """Refuses float islands that nobody allowed.
+
+    What only moves the values that an allowed layer puts out goes with it.
+    """
+    refused: list[tuple[str, str | None]] = []
+    allowed: set[int] = set()
+    for operator in art.float_operators(art.read_artifact(path), job.precision):
+        origin = art.layer_of(operator, job.layers)
+        moved = operator.name in art.MOVES and any(id(t) in allowed for t in operator.data)
+        if origin in job.allow_float or moved:
+            allowed |= {id(tensor) for tensor in operator.outputs}
+        else:
+            refused.append((operator.name, origin))
     if refused:
         name, layer = next((o for o in refused if o[1]), refused[0])
         where = f" of layer {layer!r}" if layer else ""

@@ -10,15 +10,15 @@ import keras
 import numpy as np
 
 from kerasdeconv.errors import ExportError
+from kerasdeconv.export.artifact import MOVES
 from kerasdeconv.export.function import output_names, to_function
 from kerasdeconv.export.pixel_output import onnx_pixels
-from kerasdeconv.export.quantization.qdq import quantize
+from kerasdeconv.export.quantization.qdq import FloatLayers, quantize
 from kerasdeconv.export.quantization.ranges import require_method
 from kerasdeconv.quiet import quiet
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
 OPSET = 18
-_MOVES = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "DepthToSpace", "Slice")
 DOORS = ("float32", "int8", "uint8")
 
 
@@ -68,7 +68,7 @@ def to_onnx(
         samples = list(samples)
         if not samples:
             raise ExportError("int8 needs samples to take its ranges from. Received: none")
-        proto = quantize(
+        proto, floats = quantize(
             plain,
             samples,
             signed=door == "int8",
@@ -76,6 +76,8 @@ def to_onnx(
             float_layers=float_layers,
             layers=layers or {layer.name for layer in model.layers},
         )
+        ends = pixel_output or door != "float32"
+        _round_floats(proto.graph, floats, signed=door == "int8", ends=ends)
         _move_integers(proto.graph)
         if pixel_output:
             last = _beyond_moves(proto.graph, proto.graph.output[0].name, forward=False)
@@ -151,6 +153,50 @@ def _move_integers(graph: Any) -> None:
             unread = not any(detour in n.input for n in graph.node)
             if unread and producer in list(graph.node):
                 graph.node.remove(producer)
+
+
+def _round_floats(graph: Any, layers: FloatLayers, *, signed: bool, ends: bool) -> None:
+    """Makes integers of what layers in float put out, where nothing else does.
+
+    Behind them may be what only moves values, which shall move integers, or an output.
+
+    Args:
+        graph: With quantize-dequantize pairs.
+        layers: What is in float, and the ranges of all tensors.
+        signed: Whether integers are int8 instead of uint8.
+        ends: Whether outputs are to be integers, too.
+    """
+    for node in [n for n in graph.node if n.name in layers.nodes]:
+        name = node.output[0]
+        moved = any(name in n.input and _only_moves(n) for n in graph.node)
+        goes_on = bool(_all_beyond_moves(graph, name, forward=True))
+        if moved if goes_on else ends:
+            _round(graph, node, layers.ranges[name], np.int8 if signed else np.uint8)
+
+
+def _round(graph: Any, node: Any, bounds: tuple[float, float], dtype: Any) -> None:
+    """Puts a quantize-dequantize pair behind a node."""
+    import onnx
+    from onnx import numpy_helper
+
+    least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+    low, high = bounds
+    scale = (high - low) / (most - least) or 1.0
+    zero = int(np.clip(least - round(low / scale), least, most))
+    name = node.output[0]
+    numbers = [f"{name}_scale", f"{name}_zero_point"]
+    graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), numbers[0]))
+    graph.initializer.append(numpy_helper.from_array(np.array(zero, dtype), numbers[1]))
+    inner, integer = f"{name}_in_float", f"{name}_integer"
+    node.output[0] = inner
+    place = list(graph.node).index(node) + 1
+    for kind, read, made in (
+        ("DequantizeLinear", integer, name),
+        ("QuantizeLinear", inner, integer),
+    ):
+        graph.node.insert(
+            place, onnx.helper.make_node(kind, [read, *numbers], [made], name=f"{name}_{kind}")
+        )
 
 
 def _producer(graph: Any, name: str) -> Any:
@@ -269,7 +315,7 @@ def _of_kind(graph: Any, name: str, kind: str, *, forward: bool) -> Any:
 def _only_moves(node: Any) -> bool:
     """Whether a node only moves values about; padding by reflection takes them from inside."""
     reflects = any(a.name == "mode" and a.s == b"reflect" for a in node.attribute)
-    return node.op_type in _MOVES or (node.op_type == "Pad" and reflects)
+    return node.op_type in MOVES or (node.op_type == "Pad" and reflects)
 
 
 def _rename(graph: Any, old: str, new: str) -> None:

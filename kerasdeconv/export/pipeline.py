@@ -298,7 +298,11 @@ def _finish(made: _Made, final: Path) -> Report:
         float_operators=[f"{o.name} of layer {art.layer_of(o, layers)!r}" for o in islands],
         rewrites=candidate.rewrites,
         choices=[dataclasses.asdict(choice) for choice in candidate.choices],
-        warnings=[*_grouped(check(artifact, job.target, layers)), *_few(job)],
+        warnings=[
+            *_grouped(check(artifact, job.target, layers)),
+            *_few(job),
+            *_absorbed(job, {art.layer_of(o, layers) for o in islands}),
+        ],
         verification=result.to_dict(),
         latency_ms=made.latency,
         vendor=None if compiled is None else compiled.to_dict(),
@@ -330,6 +334,15 @@ def _few(job: Job) -> list[str]:
     if job.samples.source == NOISE:
         found.append("calibrated with noise: quality on real input is left to chance")
     return found
+
+
+def _absorbed(job: Job, found: set[str | None]) -> list[str]:
+    """Warns of layers that should be in float and have no operator there."""
+    return [
+        f"{name}: nothing is in float for it, since it is part of another layer or computes nothing"
+        for name in sorted(set(job.allow_float) - found)
+        if job.precision == "int8"
+    ]
 
 
 def _grouped(violations: list[Violation]) -> list[str]:

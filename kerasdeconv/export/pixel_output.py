@@ -12,9 +12,11 @@ from typing import Any
 
 import keras
 
+from kerasdeconv.errors import ExportError
+from kerasdeconv.export.artifact import MOVES
 from kerasdeconv.graph import build, read
 
-_TFLITE_MOVES = ("QUANTIZE", "DEQUANTIZE", "DEPTH_TO_SPACE", "RESHAPE", "STRIDED_SLICE", "SLICE")
+_SCALE_KEPT = (*MOVES, "QUANTIZE", "DEQUANTIZE")
 
 
 def without_clip(model: keras.Model) -> tuple[keras.Model, list[str]]:
@@ -40,7 +42,11 @@ def without_clip(model: keras.Model) -> tuple[keras.Model, list[str]]:
 
 
 def tflite_pixels(content: bytes) -> bytes:
-    """Gives the first output of a TFLite file, back to the operator that computes it, the range."""
+    """Gives the first output of a TFLite file, back to the operator that computes it, the range.
+
+    Raises:
+        ExportError: It is computed in float and put out as it is, so that nothing saturates.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     from kerasdeconv.export.metadata import packed
@@ -50,18 +56,25 @@ def tflite_pixels(content: bytes) -> bytes:
     names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
     zero_points = {schema.TensorType.INT8: -128, schema.TensorType.UINT8: 0}
     waiting = [graph.outputs[0]]
+    saturates = False
     while waiting:
         index = waiting.pop()
         tensor = graph.tensors[index]
         if tensor.type in zero_points:
             tensor.quantization.scale = [1.0]
             tensor.quantization.zeroPoint = [zero_points[tensor.type]]
+            saturates = True
         (writer,) = (o for o in graph.operators if index in o.outputs)
         name = names[model.operatorCodes[writer.opcodeIndex].builtinCode]
         if name == "CONCATENATION":  # its parts have the scale of the whole
             waiting += list(writer.inputs)
-        elif name in _TFLITE_MOVES:
+        elif name in _SCALE_KEPT:
             waiting.append(writer.inputs[0])
+    if not saturates:
+        raise ExportError(
+            "Pixels that a layer computes in float are clipped at a door of integers alone: use "
+            "door='uint8', or let the layer be integers. Received: door='float32'"
+        )
     return packed(model)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,21 @@ from kerasdeconv.export.saturation import safe_scales
 from kerasdeconv.quiet import quiet
 
 Range = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class FloatLayers:
+    """What stays in float in a quantized model.
+
+    Attributes:
+        nodes: Names of its nodes.
+        ranges: Of each float tensor that the model had.
+    """
+
+    nodes: frozenset[str]
+    ranges: dict[str, Range]
+
+
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -27,7 +43,7 @@ def quantize(
     method: str,
     float_layers: Collection[str] = (),
     layers: Collection[str] = (),
-) -> Any:
+) -> tuple[Any, FloatLayers]:
     """Puts quantize-dequantize pairs into a float model, and integers in place of its weights.
 
     Maps that are joined share one range where they can, so that joining them only moves integers.
@@ -41,7 +57,7 @@ def quantize(
         layers: All Keras layers, to tell which operator comes from which.
 
     Returns:
-        The proto.
+        The proto, and what it has in float.
 
     Raises:
         ValueError: No such method.
@@ -82,7 +98,7 @@ def quantize(
         )
         proto = onnx.load(result)
     _hold_in_float(proto.graph, kept)
-    return proto
+    return proto, FloatLayers(frozenset(kept), known)
 
 
 def _hold_in_float(graph: Any, names: Collection[str]) -> None:
