@@ -17,6 +17,7 @@ from kerasdeconv.export.artifact import float_operators, layer_of, read_artifact
 from kerasdeconv.export.onnx import to_onnx
 from kerasdeconv.export.tflite import to_tflite
 from kerasdeconv.export.verification import compare
+from kerasdeconv.layers import DepthToSpace
 
 L = keras.layers
 TARGETS = ("android-cpu", "onnxruntime-cpu")
@@ -54,6 +55,26 @@ class TestByName:
     def test_these_layers_and_no_others(self, target, tmp_path):
         report = ask(tmp_path, target, allow_float=["first", "third"])
         assert floats_of(report.artifact, outliers()) == {"first", "third"}
+
+    def test_between_layers_that_move_values_or_pick_some(self, target, tmp_path):
+        image = keras.Input((16, 16, 3))
+        x = L.Conv2D(8, 3, padding="same", activation="relu", name="pooled")(image)
+        x = L.MaxPooling2D(2, name="pool")(x)
+        x = L.Conv2D(16, 3, padding="same", name="spread")(x)
+        x = DepthToSpace(2, name="shuffle")(x)
+        model = random_weights(
+            keras.Model(image, L.Conv2D(1, 1, activation="sigmoid", name="head")(x))
+        )
+        report = export(
+            model, tmp_path, target=target, precision="int8", tune=False,
+            calibration=[p / 255 for p in pictures((16, 16, 3), 8)],
+            allow_float=["pooled", "spread", "head"],
+        )  # fmt: skip
+        assert floats_of(report.artifact, model) - {"pool", "shuffle"} == {
+            "pooled",
+            "spread",
+            "head",
+        }
 
     def test_all_forms_of_a_layer_that_was_lowered(self, target, tmp_path):
         image = keras.Input((8, 8, 3))

@@ -26,6 +26,7 @@ from kerasdeconv.export.stock import convert_stock
 from kerasdeconv.export.targets import Target, check
 from kerasdeconv.export.tuning import Choice, Chooser, Meter, machine_key
 
+_PASSES = (*art.MOVES, "MAX_POOL_2D", "MaxPool")
 # The stock conversion is kept where it is faster by more than what two medians of one file differ
 # by on a quiet machine.
 _FASTER = 0.98
@@ -247,13 +248,13 @@ def _timed(files: list[Path], sample: list[np.ndarray]) -> list[float]:
 def _require_precision(job: Job, path: Path) -> None:
     """Refuses float islands that nobody allowed.
 
-    What only moves the values that an allowed layer puts out goes with it.
+    What only moves or picks values that an allowed layer puts out goes with it.
     """
     refused: list[tuple[str, str | None]] = []
     allowed: set[int] = set()
     for operator in art.float_operators(art.read_artifact(path), job.precision):
         origin = art.layer_of(operator, job.layers)
-        moved = operator.name in art.MOVES and any(id(t) in allowed for t in operator.data)
+        moved = operator.name in _PASSES and any(id(t) in allowed for t in operator.data)
         if origin in job.allow_float or moved:
             allowed |= {id(tensor) for tensor in operator.outputs}
         else:

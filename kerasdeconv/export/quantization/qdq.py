@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,8 @@ def quantize(
         arrays = {name: tuple(np.float32(end) for end in ends) for name, ends in known.items()}
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, arrays), cache)
         operators = _read_onnx.read(prepared, prepared.read_bytes()).operators
-        kept = [o.node for o in operators if layer_of(o, layers) in float_layers]
+        origins = {o.node: layer_of(o, layers) for o in operators}
+        kept = {node: layer for node, layer in origins.items() if layer in float_layers}
         quantize_static(
             prepared,
             result,
@@ -92,7 +93,7 @@ def quantize(
             per_channel=True,
             activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=kept,
+            nodes_to_exclude=list(kept),
             calibration_cache_path=cache,
             extra_options={"TensorQuantOverrides": safe_scales(ready)},
         )
@@ -101,23 +102,26 @@ def quantize(
     return proto, FloatLayers(frozenset(kept), known)
 
 
-def _hold_in_float(graph: Any, names: Collection[str]) -> None:
+def _hold_in_float(graph: Any, origins: Mapping[str, str | None]) -> None:
     """Keeps ONNX Runtime from making integers of nodes that shall stay in float.
 
     When it loads a file, it quantizes the float weights of what stands between integers. A maximum
     with the least float, which changes nothing, hides that what comes in was integers.
+
+    Args:
+        graph: With quantize-dequantize pairs.
+        origins: The layers of these nodes, by their names.
     """
     import onnx
 
-    weighted = [n for n in graph.node if n.name in names and n.op_type in _WEIGHTED]
+    weighted = [n for n in graph.node if n.name in origins and n.op_type in _WEIGHTED]
     if weighted:
         least = np.array(np.finfo(np.float32).min)
         graph.initializer.append(onnx.numpy_helper.from_array(least, "least_float"))
     for node in weighted:
         shown = f"{node.input[0]}_in_float_for_{node.name}"
-        barrier = onnx.helper.make_node(
-            "Max", [node.input[0], "least_float"], [shown], name=f"{node.name}/stays_float"
-        )
+        name = f"{origins[node.name]}/{node.name}_stays_float"  # its layer can be told by it
+        barrier = onnx.helper.make_node("Max", [node.input[0], "least_float"], [shown], name=name)
         graph.node.insert(list(graph.node).index(node), barrier)
         node.input[0] = shown
 
