@@ -70,11 +70,17 @@ class TestByName:
             calibration=[p / 255 for p in pictures((16, 16, 3), 8)],
             allow_float=["pooled", "spread", "head"],
         )  # fmt: skip
-        assert floats_of(report.artifact, model) - {"pool", "shuffle"} == {
-            "pooled",
-            "spread",
-            "head",
-        }
+        floats = floats_of(report.artifact, model)
+        assert floats - {"pool", "shuffle"} == {"pooled", "spread", "head"}
+        # What stands between two of them is in float as well, without a detour.
+        kinds = [o.name.upper() for o in read_artifact(report.artifact).operators]
+        assert kinds.count("QUANTIZE") + kinds.count("QUANTIZELINEAR") <= 2
+
+    def test_the_first_at_a_door_of_integers(self, target, tmp_path):
+        report = ask(tmp_path, target, allow_float=["first"], door="uint8")
+        assert floats_of(report.artifact, outliers()) == {"first"}
+        assert report.input["dtype"] == "uint8"
+        assert report.input["quantization"]["scale"] == pytest.approx(1 / 255, rel=0.05)
 
     def test_all_forms_of_a_layer_that_was_lowered(self, target, tmp_path):
         image = keras.Input((8, 8, 3))

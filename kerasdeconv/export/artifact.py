@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ MOVES = frozenset(
     {"DEPTH_TO_SPACE", "RESHAPE", "SLICE", "STRIDED_SLICE", "TRANSPOSE"}
     | {"DepthToSpace", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
 )
+# Operators whose outputs are values of their inputs.
+PASSES = MOVES | {"CONCATENATION", "Concat", "MAX_POOL_2D", "MaxPool"}
 LEVELS = ("disable_all", "basic", "extended", "all")
 
 _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
@@ -336,6 +338,33 @@ def layer_of(operator: Operator, layer_names: Iterable[str] = ()) -> str | None:
     found = (_layer(part, known) for part in parts)
     lowered = (origin_of(part, known) for part in parts)
     return next((layer for layer in itertools.chain(found, lowered) if layer), None)
+
+
+def kept_in_float(
+    operators: Iterable[Operator], float_layers: Collection[str], layer_names: Iterable[str]
+) -> dict[int, str]:
+    """Finds the operators that stay in float with some layers.
+
+    Args:
+        operators: Of a file, in its order.
+        float_layers: The layers.
+        layer_names: Names of all layers.
+
+    Returns:
+        The layers by the operators' indices: what the layers compute, and what only passes on
+        values of such operators.
+    """
+    known, made, kept = frozenset(layer_names), {}, {}  # type: ignore[var-annotated]
+    for operator in operators:
+        layer = layer_of(operator, known)
+        if layer not in float_layers:
+            read = {made.get(id(t)) for t in operator.inputs if not t.constant}
+            passes = operator.name in PASSES and read and None not in read
+            layer = next(iter(read)) if passes else None
+        if layer is not None:
+            kept[operator.index] = layer
+            made.update((id(tensor), layer) for tensor in operator.outputs)
+    return kept
 
 
 def origin_of(name: str, layer_names: Iterable[str]) -> str | None:

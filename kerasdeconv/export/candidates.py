@@ -26,7 +26,6 @@ from kerasdeconv.export.stock import convert_stock
 from kerasdeconv.export.targets import Target, check
 from kerasdeconv.export.tuning import Choice, Chooser, Meter, machine_key
 
-_PASSES = (*art.MOVES, "MAX_POOL_2D", "MaxPool")
 # The stock conversion is kept where it is faster by more than what two medians of one file differ
 # by on a quiet machine.
 _FASTER = 0.98
@@ -248,24 +247,25 @@ def _timed(files: list[Path], sample: list[np.ndarray]) -> list[float]:
 def _require_precision(job: Job, path: Path) -> None:
     """Refuses float islands that nobody allowed.
 
-    What only moves or picks values that an allowed layer puts out goes with it.
+    What only moves or picks values before or behind an allowed layer goes with it.
     """
-    refused: list[tuple[str, str | None]] = []
-    allowed: set[int] = set()
-    for operator in art.float_operators(art.read_artifact(path), job.precision):
-        origin = art.layer_of(operator, job.layers)
-        moved = operator.name in _PASSES and any(id(t) in allowed for t in operator.data)
-        if origin in job.allow_float or moved:
-            allowed |= {id(tensor) for tensor in operator.outputs}
-        else:
-            refused.append((operator.name, origin))
+    islands = art.float_operators(art.read_artifact(path), job.precision)
+    origins = {o.index: art.layer_of(o, job.layers) for o in islands}
+    allowed = [o for o in islands if origins[o.index] in job.allow_float]
+    more = list(allowed)
+    while more:
+        floats = {id(tensor) for operator in allowed for tensor in operator.data}
+        passing = [o for o in islands if o.name in art.PASSES and o not in allowed]
+        more = [o for o in passing if any(id(tensor) in floats for tensor in o.data)]
+        allowed += more
+    refused = [(o.name, origins[o.index]) for o in islands if o not in allowed]
     if refused:
         name, layer = next((o for o in refused if o[1]), refused[0])
         where = f" of layer {layer!r}" if layer else ""
-        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+        others = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
         allow = sorted({origin[1] for origin in refused if origin[1]})
         raise ExportError(
-            f"Not everything can be {job.precision} in {job.target.format}: {name}{where}{more} "
+            f"Not everything can be {job.precision} in {job.target.format}: {name}{where}{others} "
             f"would stay in float. Change the layers, or allow it by allow_float={allow}. "
             f"Received: precision={job.precision!r}"
         )

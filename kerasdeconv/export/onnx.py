@@ -76,8 +76,8 @@ def to_onnx(
             float_layers=float_layers,
             layers=layers or {layer.name for layer in model.layers},
         )
-        ends = pixel_output or door != "float32"
-        _round_floats(proto.graph, floats, signed=door == "int8", ends=ends)
+        if pixel_output or door != "float32":
+            _round_doors(proto.graph, floats, signed=door == "int8")
         _move_integers(proto.graph)
         if pixel_output:
             last = _beyond_moves(proto.graph, proto.graph.output[0].name, forward=False)
@@ -155,27 +155,28 @@ def _move_integers(graph: Any) -> None:
                 graph.node.remove(producer)
 
 
-def _round_floats(graph: Any, layers: FloatLayers, *, signed: bool, ends: bool) -> None:
-    """Makes integers of what layers in float put out, where nothing else does.
-
-    Behind them may be what only moves values, which shall move integers, or an output.
-
-    Args:
-        graph: With quantize-dequantize pairs.
-        layers: What is in float, and the ranges of all tensors.
-        signed: Whether integers are int8 instead of uint8.
-        ends: Whether outputs are to be integers, too.
-    """
-    for node in [n for n in graph.node if n.name in layers.nodes]:
+def _round_doors(graph: Any, layers: FloatLayers, *, signed: bool) -> None:
+    """Makes integers of what layers in float read and put out at the doors of the file."""
+    dtype = np.int8 if signed else np.uint8
+    for node in [n for n in graph.node if n.name in layers.nodes and not _only_moves(n)]:
         name = node.output[0]
-        moved = any(name in n.input and _only_moves(n) for n in graph.node)
-        goes_on = bool(_all_beyond_moves(graph, name, forward=True))
-        if moved if goes_on else ends:
-            _round(graph, node, layers.ranges[name], np.int8 if signed else np.uint8)
+        if not _all_beyond_moves(graph, name, forward=True):
+            inner = f"{name}_in_float"
+            node.output[0] = inner
+            place = list(graph.node).index(node) + 1
+            _pair(graph, place, (inner, name), layers.ranges[name], dtype)
+    for value in graph.input if layers.nodes else ():
+        readers = _all_beyond_moves(graph, value.name, forward=True)
+        if value.name in layers.ranges and any(n.op_type != "QuantizeLinear" for n in readers):
+            _rename(graph, value.name, f"{value.name}_in_float")
+            ends = (value.name, f"{value.name}_in_float")
+            _pair(graph, 0, ends, layers.ranges[value.name], dtype)
 
 
-def _round(graph: Any, node: Any, bounds: tuple[float, float], dtype: Any) -> None:
-    """Puts a quantize-dequantize pair behind a node."""
+def _pair(
+    graph: Any, place: int, ends: tuple[str, str], bounds: tuple[float, float], dtype: Any
+) -> None:
+    """Puts a quantize-dequantize pair between two tensors."""
     import onnx
     from onnx import numpy_helper
 
@@ -183,20 +184,16 @@ def _round(graph: Any, node: Any, bounds: tuple[float, float], dtype: Any) -> No
     low, high = bounds
     scale = (high - low) / (most - least) or 1.0
     zero = int(np.clip(least - round(low / scale), least, most))
-    name = node.output[0]
-    numbers = [f"{name}_scale", f"{name}_zero_point"]
+    integer = f"{ends[0]}_integer"
+    numbers = [f"{integer}_scale", f"{integer}_zero_point"]
     graph.initializer.append(numpy_helper.from_array(np.array(scale, np.float32), numbers[0]))
     graph.initializer.append(numpy_helper.from_array(np.array(zero, dtype), numbers[1]))
-    inner, integer = f"{name}_in_float", f"{name}_integer"
-    node.output[0] = inner
-    place = list(graph.node).index(node) + 1
     for kind, read, made in (
-        ("DequantizeLinear", integer, name),
-        ("QuantizeLinear", inner, integer),
+        ("DequantizeLinear", integer, ends[1]),
+        ("QuantizeLinear", ends[0], integer),
     ):
-        graph.node.insert(
-            place, onnx.helper.make_node(kind, [read, *numbers], [made], name=f"{name}_{kind}")
-        )
+        node = onnx.helper.make_node(kind, [read, *numbers], [made], name=f"{made}_{kind}")
+        graph.node.insert(place, node)
 
 
 def _producer(graph: Any, name: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kerasdeconv.export import _read_tflite
-from kerasdeconv.export.artifact import layer_of
+from kerasdeconv.export.artifact import kept_in_float
 from kerasdeconv.export.quantization.ranges import find_ranges
 
 
@@ -88,17 +88,16 @@ def quantize(
     import tensorflow as tf
     from tensorflow.lite.python.convert import mlir_quantize
 
-    kept = set()
+    names: set[str] = set()
     if float_layers:
         operators = _read_tflite.read(Path("calibrated.tflite"), content).operators
-        for operator in operators:
-            if layer_of(operator, layers) in float_layers:
-                kept |= {tensor.name for tensor in operator.outputs}
+        kept = kept_in_float(operators, float_layers, layers)
+        names = {t.name for o in operators if o.index in kept for t in o.outputs}
     return bytes(
         mlir_quantize(
             content,
             input_data_type=getattr(tf, input_type),
             output_data_type=getattr(tf, output_type),
-            denylisted_nodes=kept,
+            denylisted_nodes=names,
         )
     )

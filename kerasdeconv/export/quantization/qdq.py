@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kerasdeconv.export import _read_onnx
-from kerasdeconv.export.artifact import layer_of
+from kerasdeconv.export.artifact import kept_in_float
 from kerasdeconv.export.quantization.ranges import find_ranges, tied
 from kerasdeconv.export.saturation import safe_scales
 from kerasdeconv.quiet import quiet
@@ -83,8 +83,8 @@ def quantize(
         arrays = {name: tuple(np.float32(end) for end in ends) for name, ends in known.items()}
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, arrays), cache)
         operators = _read_onnx.read(prepared, prepared.read_bytes()).operators
-        origins = {o.node: layer_of(o, layers) for o in operators}
-        kept = {node: layer for node, layer in origins.items() if layer in float_layers}
+        found = kept_in_float(operators, float_layers, layers)
+        kept = {o.node: found[o.index] for o in operators if o.index in found}
         quantize_static(
             prepared,
             result,
@@ -102,7 +102,7 @@ def quantize(
     return proto, FloatLayers(frozenset(kept), known)
 
 
-def _hold_in_float(graph: Any, origins: Mapping[str, str | None]) -> None:
+def _hold_in_float(graph: Any, origins: Mapping[str, str]) -> None:
     """Keeps ONNX Runtime from making integers of nodes that shall stay in float.
 
     When it loads a file, it quantizes the float weights of what stands between integers. A maximum
