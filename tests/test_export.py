@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import keras
@@ -35,7 +36,7 @@ from kerasdeconv.errors import (
     VerificationError,
     WeightsError,
 )
-from kerasdeconv.export import Report, export
+from kerasdeconv.export import Report, candidates, export
 from kerasdeconv.export.artifact import operator_counts, read_artifact
 from kerasdeconv.export.lowering import forms
 from kerasdeconv.export.targets import Target
@@ -186,6 +187,21 @@ def test_a_stock_conversion_that_is_faster_is_kept(tmp_path, monkeypatch):
     assert report.latency_ms["form"] == "stock"
     assert "ConvTranspose" in report.operators
     assert report.rewrites == []
+
+
+def test_a_stock_file_that_is_kept_has_fitted_weights_too(tmp_path, monkeypatch):
+    """Which file is faster by a hair must not decide over quality."""
+    image = keras.Input((16, 16, 3))
+    x = L.Conv2D(16, 5, activation="relu")(image)
+    model = random_weights(keras.Model(image, L.Conv2D(4, 3)(x)))
+    # Neighbours that are alike, as in pictures: errors of weights add up.
+    samples = [0.5 + picture / 2550 for picture in pictures((16, 16, 3), 16)]
+    options = {"target": "android-cpu", "precision": "int8", "calibration": samples}
+    lowered = export(model, tmp_path / "lowered", tune=False, **options)
+    monkeypatch.setattr(candidates, "_FASTER", math.inf)  # whatever the stock conversion takes
+    stock = export(model, tmp_path / "stock", **options)
+    assert stock.latency_ms["form"] == "stock"
+    assert stock.verification["psnr_db"] == pytest.approx(lowered.verification["psnr_db"], abs=0.5)
 
 
 @pytest.mark.parametrize(

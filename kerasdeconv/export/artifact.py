@@ -354,7 +354,9 @@ def kept_in_float(
         The layers by the operators' indices: what the layers compute, and what only passes on
         values of such operators.
     """
-    known, made, kept = frozenset(layer_names), {}, {}  # type: ignore[var-annotated]
+    known = frozenset(layer_names)
+    made: dict[int, str] = {}
+    kept: dict[int, str] = {}
     for operator in operators:
         layer = layer_of(operator, known)
         if layer not in float_layers:

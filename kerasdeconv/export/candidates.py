@@ -134,7 +134,7 @@ def convert_lowered(job: Job, prepared: Prepared, folder: Path) -> Candidate:
 
 
 def make_stock(job: Job, folder: Path) -> tuple[Candidate | None, str | None]:
-    """Converts the model as it is: static shapes and frozen weights, but nothing rewritten.
+    """Converts the model as it is, to be compared with.
 
     Returns:
         The candidate, None where the converter or the runtime fails; and why it cannot be kept,
@@ -142,30 +142,46 @@ def make_stock(job: Job, folder: Path) -> tuple[Candidate | None, str | None]:
     """
     if job.fold_doors:
         return None, "no converter folds volumes"
-    path = folder / f"stock.{job.target.format}"
-    reason = None
     try:
-        content = convert_stock(
-            job.subject.model,
-            job.shapes,
-            format=job.target.format,
-            precision=job.precision,
-            samples=job.samples.values,
-            door=job.door,
-            head=job.head,
-            pixel_output=job.pixels,
-            float_layers=job.allow_float,
-        )
-        path.write_bytes(content)
-        try:
-            _require_precision(job, path)
-            _require_target(job, path)
-        except (ExportError, TargetError) as error:
-            reason = _without_received(error)
-        write_metadata(path, _metadata(job, path))
-        return Candidate("stock", path, [], [], runtime.open(path)), reason
+        candidate = convert_as_it_is(job, folder)
     except (ArtifactError, ExportError) as error:
         return None, _without_received(error)
+    try:
+        _require_precision(job, candidate.path)
+        _require_target(job, candidate.path)
+    except (ExportError, TargetError) as error:
+        return candidate, _without_received(error)
+    return candidate, None
+
+
+def convert_as_it_is(job: Job, folder: Path, *, fitted: bool = False) -> Candidate:
+    """Converts the model: static shapes and frozen weights, but nothing rewritten.
+
+    Args:
+        job: The export.
+        folder: Where the file goes.
+        fitted: See `convert_stock`.
+
+    Raises:
+        ArtifactError: The runtime does not load the file.
+        ExportError: The converter fails.
+    """
+    path = folder / f"stock.{job.target.format}"
+    content = convert_stock(
+        job.subject.model,
+        job.shapes,
+        format=job.target.format,
+        precision=job.precision,
+        samples=job.samples.values,
+        door=job.door,
+        head=job.head,
+        pixel_output=job.pixels,
+        float_layers=job.allow_float,
+        fitted=fitted,
+    )
+    path.write_bytes(content)
+    write_metadata(path, _metadata(job, path))
+    return Candidate("stock", path, [], [], runtime.open(path))
 
 
 def faster(

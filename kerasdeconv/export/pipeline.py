@@ -21,6 +21,7 @@ from kerasdeconv.export import calibration as cal
 from kerasdeconv.export import tflite, vendors
 from kerasdeconv.export.candidates import (
     Candidate,
+    convert_as_it_is,
     convert_lowered,
     faster,
     make_stock,
@@ -236,6 +237,9 @@ def _make(
             refusal = "the quality that is asked for was judged of the lowered file"
     progress("timing")
     best, latency = faster(job, lowered, stock, refusal)
+    if best is stock and job.precision == "int8":
+        progress("rounding weights")  # not before: they make no difference to the time
+        best = convert_as_it_is(job, folder, fitted=True)
     return _Made(job, best, latency, mixed)
 
 

@@ -15,6 +15,7 @@ import keras
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export import onnx, tflite
 from kerasdeconv.export.lowering import static
+from kerasdeconv.export.quantization.weights import fitted_kernels, with_kernels
 
 _CONVERTERS = {"tflite": tflite.to_tflite, "onnx": onnx.to_onnx}
 
@@ -30,6 +31,7 @@ def convert_stock(
     head: str | None = None,
     pixel_output: bool = False,
     float_layers: Collection[str] = (),
+    fitted: bool = False,
 ) -> bytes:
     """Converts a model without lowering it.
 
@@ -46,6 +48,8 @@ def convert_stock(
         head: As for `kerasdeconv.export.export`.
         pixel_output: As for `to_tflite` and `to_onnx`.
         float_layers: As for `to_tflite` and `to_onnx`.
+        fitted: Whether the weights of an int8 file are rounded to fit the samples, as those of a
+            lowered model, which no stock converter does; it takes as long to run.
 
     Returns:
         The file's content. Whether it is in the precision, or loads, is for the caller to see.
@@ -56,16 +60,18 @@ def convert_stock(
     """
     if format not in _CONVERTERS:
         raise ValueError(f"format must be one of {tuple(_CONVERTERS)}. Received: {format!r}")
-    fixed = static(model, input_shapes, head)
+    fixed, samples = static(model, input_shapes, head), list(samples)
     try:
-        return _CONVERTERS[format](
-            fixed,
-            precision=precision,
-            samples=samples,
-            door=door,
-            pixel_output=pixel_output,
-            float_layers=float_layers,
-        )
+        kernels = fitted_kernels(fixed, samples, format=format) if fitted else {}
+        with with_kernels(fixed, kernels):
+            return _CONVERTERS[format](
+                fixed,
+                precision=precision,
+                samples=samples,
+                door=door,
+                pixel_output=pixel_output,
+                float_layers=float_layers,
+            )
     except (ExportError, ValueError):
         raise
     except Exception as error:  # converters raise what their libraries raise, of any type
