@@ -1,6 +1,7 @@
 """Evaluation: one code for Keras models and exported files, on labelled data.
 
 Segmentation is measured by intersection over union from one confusion matrix over the whole set,
+for volumes also by the mean of each volume's Dice coefficients, as medical challenges do,
 instance segmentation by the mean over all instances, given their true boxes, super-resolution by
 PSNR and SSIM on luma, with as many border pixels shaved as the scale.
 """
@@ -19,8 +20,9 @@ import numpy as np
 from kerasdeconv import runtime, zoo
 from kerasdeconv.convention import Convention
 from kerasdeconv.data.instances import instance_boxes
-from kerasdeconv.data.segmentation import LabelledImage, labelled_images
+from kerasdeconv.data.segmentation import LabelledImage, labelled_images, labelled_samples
 from kerasdeconv.data.super_resolution import degrade, high_resolution_images
+from kerasdeconv.data.volumes import LabelledVolume
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import luma, to_uint8
 from kerasdeconv.metrics import ConfusionMatrix, mask_iou, psnr, ssim
@@ -60,18 +62,18 @@ class KerasPredictor(runtime.Predictor):
         )
         return [np.asarray(part) for part in keras.tree.flatten(answer)]
 
-    def tile_for(self, height: int, width: int) -> tuple[int, int]:
-        """The least size, not smaller than a picture, that the model can take at once."""
-        fixed = self.input_shape[1:3]
-        if None not in fixed:
-            return fixed[0] or height, fixed[1] or width
-        above = nearest_sizes(self.model, (height, width))[-1:]
+    def tile_for(self, sides: tuple[int, ...]) -> tuple[int, ...]:
+        """The least size, not smaller than a picture or volume, that the model can take at once."""
+        fixed = tuple(side for side in self.input_shape[1:-1] if side is not None)
+        if len(fixed) == len(self.input_shape) - 2:
+            return fixed
+        above = nearest_sizes(self.model, sides)[-1:]
         if not above:
             raise DataError(
                 f"The model {self.model.name!r} takes no size near this one. "
-                f"Received: {height} x {width}"
+                f"Received: {' x '.join(map(str, sides))}"
             )
-        return above[0][0], above[0][1]
+        return above[0]
 
 
 def evaluate(
@@ -88,7 +90,8 @@ def evaluate(
 
     Args:
         subject: A Keras model, the name of a zoo entry, a .tflite or .onnx file, or a predictor.
-        data: A folder: `images/` with `masks/`, `labels/` or `instances/` for segmentation;
+        data: A folder: `images/` with `masks/`, `labels/` or `instances/` for segmentation, with
+            `labels/` for volumes;
             `images/` with `instances/` for instance segmentation; high-resolution pictures, or a
             subfolder `HR/` of them, for super-resolution.
         recipe: A recipe whose validation part of the data is to be used alone.
@@ -98,8 +101,10 @@ def evaluate(
     Returns:
         `task`, `data`, `images` (how many) and `metrics`. Segmentation: `mean_iou`, `iou` by
         class, `dice` by class, `pixel_accuracy`, and `groups` with the same by kind of picture
-        where the data knows kinds. Instance segmentation: `mean_iou` over all instances, where the
-        network is given the box around each, `instances` (how many), and `groups` as before.
+        where the data knows kinds; for volumes `dice` is the mean over the volumes, and `mean_dice`
+        its mean over all classes but the first, the background. Instance segmentation: `mean_iou`
+        over all instances, where the network is given the box around each, `instances` (how many),
+        and `groups` as before.
         Super-resolution: `psnr_y` in dB and `ssim_y`, means over the pictures, and `pictures` with
         the same of each.
 
@@ -112,7 +117,8 @@ def evaluate(
     predictor = as_predictor(subject, convention)
     task = predictor.convention.task
     if task == "segmentation":
-        samples = _kept(labelled_images(data), recipe)
+        samples = _kept(labelled_samples(data), recipe)
+        _check_rank(predictor, samples[0])
         figures = _segmentation(predictor, samples, progress)
         count = len(samples)
     elif task == "instance-segmentation":
@@ -167,7 +173,20 @@ def read_model(path: str | Path) -> keras.Model:
         ) from None
 
 
-def _kept(samples: list[LabelledImage], recipe: str | Path | None) -> list[LabelledImage]:
+def _check_rank(predictor: runtime.Predictor, sample: LabelledImage | LabelledVolume) -> None:
+    """Refuses pictures for a network of volumes, and the other way around.
+
+    Raises:
+        DataError: They do not belong together.
+    """
+    volumes = len(predictor.input_shape) == 5
+    if volumes != isinstance(sample, LabelledVolume):
+        raise DataError(
+            f"The network takes {'volumes' if volumes else 'pictures'}. Received: {sample.image}"
+        )
+
+
+def _kept(samples: list[Any], recipe: str | Path | None) -> list[Any]:
     """The validation part of a recipe; everything without one."""
     if recipe is None:
         return samples
@@ -178,21 +197,27 @@ def _kept(samples: list[LabelledImage], recipe: str | Path | None) -> list[Label
 
 
 def _segmentation(
-    predictor: runtime.Predictor, samples: list[LabelledImage], progress: Callable[[int, int], None]
+    predictor: runtime.Predictor, samples: list[Any], progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
     labels = predictor.convention.labels
-    groups: dict[str, ConfusionMatrix] = {}
+    groups: dict[str, list[ConfusionMatrix]] = {}
     for done, sample in enumerate(samples, start=1):
         image, expected = sample.read()
         answer = _answer(predictor, image)
-        matrix = groups.setdefault(sample.group, ConfusionMatrix(len(labels)))
+        matrix = ConfusionMatrix(len(labels))
         matrix.update(expected, runtime.label_map(predictor.convention, answer))
+        groups.setdefault(sample.group, []).append(matrix)
         progress(done, len(samples))
-    whole = ConfusionMatrix(len(labels))
-    whole.counts = sum((matrix.counts for matrix in groups.values()), whole.counts)
-    figures = _figures(whole, labels)
+    matrices = [matrix for group in groups.values() for matrix in group]
+    figures = _figures(ConfusionMatrix.sum(matrices), labels)
+    if isinstance(samples[0], LabelledVolume):
+        dice = np.stack([matrix.dice for matrix in matrices])
+        figures["dice"] = dict(zip(labels, np.nanmean(dice, axis=0).tolist(), strict=True))
+        figures["mean_dice"] = float(np.nanmean(dice[:, 1:]))
     if set(groups) - {""}:
-        figures["groups"] = {name: _figures(groups[name], labels) for name in sorted(groups)}
+        figures["groups"] = {
+            name: _figures(ConfusionMatrix.sum(groups[name]), labels) for name in sorted(groups)
+        }
     return figures
 
 
@@ -232,10 +257,10 @@ def _answer(predictor: runtime.Predictor, image: np.ndarray) -> np.ndarray:
     return predictor.predict_tiled(image, tile=_tile_of(predictor, image))
 
 
-def _tile_of(predictor: runtime.Predictor, image: np.ndarray) -> tuple[int, int] | None:
+def _tile_of(predictor: runtime.Predictor, image: np.ndarray) -> tuple[int, ...] | None:
     """A Keras model sees a picture whole, a file in tiles of its own size."""
     if isinstance(predictor, KerasPredictor):
-        return predictor.tile_for(*image.shape[:2])
+        return predictor.tile_for(image.shape[: len(predictor.input_shape) - 2])
     return None
 
 

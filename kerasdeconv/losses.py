@@ -31,8 +31,32 @@ def charbonnier(y_true: Any, y_pred: Any, epsilon: float = 0.255) -> Any:
     return keras.ops.mean(keras.ops.sqrt(error * error + epsilon**2), axis=-1)
 
 
+@keras.saving.register_keras_serializable(package="kerasdeconv")
+def sparse_dice(y_true: Any, y_pred: Any) -> Any:
+    """One minus the Dice coefficient of probabilities, for class numbers.
+
+    Milletari et al., "V-Net" (2016), https://arxiv.org/abs/1606.04797, without its squares. The
+    background, class 0, does not count: nearly everything is background.
+
+    Args:
+        y_true: Class numbers, batch x sides x 1.
+        y_pred: Probabilities, batch x sides x classes, two classes or more.
+
+    Returns:
+        The mean over batch and classes, a scalar.
+    """
+    ops = keras.ops
+    y_pred = ops.convert_to_tensor(y_pred)
+    wanted = ops.one_hot(ops.cast(y_true[..., 0], "int32"), y_pred.shape[-1], dtype=y_pred.dtype)
+    wanted, got = wanted[..., 1:], y_pred[..., 1:]
+    sides = tuple(range(1, len(y_pred.shape) - 1))
+    both = ops.sum(wanted * got, axis=sides)
+    # One voxel more on both sides: a patch without the class has a loss and a gradient, too.
+    return ops.mean(1 - (2 * both + 1) / (ops.sum(wanted + got, axis=sides) + 1))
+
+
 # Found by name in recipes, beside those of Keras.
-_FUNCTIONS: dict[str, Callable[..., Any]] = {"charbonnier": charbonnier}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {"charbonnier": charbonnier, "sparse_dice": sparse_dice}
 
 
 @keras.saving.register_keras_serializable(package="kerasdeconv")

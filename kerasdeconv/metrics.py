@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -82,6 +83,13 @@ class ConfusionMatrix:
     def __init__(self, classes: int, ignore: int | None = None) -> None:
         self.counts = np.zeros((classes, classes), np.int64)
         self.ignore = ignore
+
+    @classmethod
+    def sum(cls, matrices: Sequence[ConfusionMatrix]) -> ConfusionMatrix:
+        """Adds the counts of several matrices of the same classes, at least one."""
+        whole = cls(len(matrices[0].counts), matrices[0].ignore)
+        whole.counts = np.sum([matrix.counts for matrix in matrices], axis=0)
+        return whole
 
     def update(self, expected: np.ndarray, got: np.ndarray) -> None:
         """Adds a picture: two arrays of class numbers of one shape.

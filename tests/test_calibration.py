@@ -162,7 +162,7 @@ class TestFolders:
             samples_from(tmp_path / "missing", SHAPE, PIXELS)
 
     def test_a_network_that_takes_no_pictures(self, tmp_path):
-        for shape, convention in ((SHAPE, PLAIN), ((1, 8, 8, 8, 1), CELLS)):
+        for shape, convention in ((SHAPE, PLAIN), ((1, 8, 8, 8, 2), CELLS)):
             with pytest.raises(DataError, match="give arrays, or a convention"):
                 samples_from(tmp_path, shape, convention)
 

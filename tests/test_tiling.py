@@ -68,6 +68,22 @@ def test_rectangular_tiles_and_enlargement():
     np.testing.assert_allclose(answer, enlarged(image), rtol=0, atol=1e-12)
 
 
+def test_volumes():
+    volume = np.random.default_rng(0).normal(size=(9, 21, 14))
+
+    def blurred(x):
+        wide = np.pad(x, 1)
+        sides = [np.arange(n) for n in x.shape]
+        shifts = itertools.product(range(3), repeat=3)
+        return sum(
+            (1 + i + 3 * j + 9 * k) * wide[np.ix_(sides[0] + i, sides[1] + j, sides[2] + k)]
+            for i, j, k in shifts
+        )
+
+    answer = tiled(blurred, volume, (6, 8, 8), 1)
+    np.testing.assert_allclose(answer, blurred(volume), rtol=0, atol=1e-12)
+
+
 def test_a_small_picture_is_padded_by_its_edge_and_cropped():
     image = picture(5, 40)
     wide = np.pad(image, [(0, 11), (0, 0), (0, 0)], mode="edge")

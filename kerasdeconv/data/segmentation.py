@@ -12,6 +12,7 @@ import numpy as np
 import PIL.Image
 
 from kerasdeconv.data.patches import RandomPatches, dihedral
+from kerasdeconv.data.volumes import is_volume, labelled_volumes
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import list_images, read_image
 
@@ -96,6 +97,18 @@ def labelled_images(folder: str | Path) -> list[LabelledImage]:
             raise DataError(f"An image has no mask {str(mask)!r}. Received: {image.name}")
         samples.append(LabelledImage(image, mask, groups.get(image.stem, "")))
     return samples
+
+
+def labelled_samples(folder: str | Path) -> list[Any]:
+    """Lists the labelled volumes of a folder, or its labelled pictures where it has no volumes.
+
+    Raises:
+        DataError: As `labelled_images` and `labelled_volumes`.
+    """
+    images = Path(folder) / "images"
+    if images.is_dir() and any(is_volume(path) for path in images.iterdir()):
+        return list(labelled_volumes(folder))
+    return list(labelled_images(folder))
 
 
 def _groups(index: Path) -> dict[str, str]:

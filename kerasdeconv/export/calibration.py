@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from kerasdeconv.convention import Convention
+from kerasdeconv.data.volumes import fit_volume, list_volumes, normalize, read_volume
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import list_images, read_image
 from kerasdeconv.runtime.pictures import to_batch, to_network
@@ -29,9 +30,9 @@ def samples_from(
     """Reads samples for calibration or verification.
 
     Args:
-        source: A folder of pictures, an array of N samples, or a data set, generator or any other
-            iterable of samples: arrays with or without the batch axis, of batch 1 or more, alone or
-            first in a tuple with labels.
+        source: A folder of pictures (of scans for volumes, which are normalized), an array of N
+            samples, or a data set, generator or any other iterable of samples: arrays with or
+            without the batch axis, of batch 1 or more, alone or first in a tuple with labels.
         shape: Shape of the network's input, batch included.
         convention: What the input means.
         count: How many samples are used at most.
@@ -139,12 +140,15 @@ def span_range(samples: list[np.ndarray], convention: Convention) -> list[np.nda
 def _from_folder(
     folder: Path, shape: tuple[int, ...], convention: Convention, count: int, seed: int
 ) -> list[np.ndarray]:
+    inner = next((folder / n for n in ("images", "HR") if (folder / n).is_dir()), folder)
+    if len(shape) == 5 and shape[-1] == 1:
+        scans = [normalize(read_volume(path)) for path in list_volumes(inner)[:count]]
+        return [fit_volume(scan, shape[1:-1])[None, ..., None] for scan in scans]
     if convention.color is None or len(shape) != 4:
         raise DataError(
             "Pictures can only calibrate a network whose convention names the colour of its "
             f"input; give arrays, or a convention. Received: {str(folder)!r}"
         )
-    inner = next((folder / n for n in ("images", "HR") if (folder / n).is_dir()), folder)
     paths = list_images(inner)
     paths = [paths[i] for i in np.random.default_rng(seed).permutation(len(paths))]
     # A tile of every picture first, then the second tiles, and so on.

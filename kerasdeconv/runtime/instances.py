@@ -66,7 +66,7 @@ def box_masks(
     boxes: np.ndarray,
     *,
     labels: Sequence[int] | None = None,
-    tile: int | tuple[int, int] | None = None,
+    tile: int | tuple[int, ...] | None = None,
 ) -> np.ndarray:
     """Asks for the mask of each box of a picture of any size.
 
@@ -144,8 +144,8 @@ def interpolation(places: np.ndarray, length: int) -> np.ndarray:
 
 
 def _tile(
-    predictor: Predictor, boxes: np.ndarray, tile: int | tuple[int, int] | None
-) -> tuple[int, int]:
+    predictor: Predictor, boxes: np.ndarray, tile: int | tuple[int, ...] | None
+) -> tuple[int, ...]:
     """Sides of the tiles: at least as large as every box, where the network leaves them free."""
     if tile is not None or None not in predictor.input_shape[1:3]:
         return predictor.tile_sides(tile)

@@ -20,6 +20,7 @@ from kerasdeconv.runtime.tiling import tiled
 
 # A free size is run in tiles of this side: memory stays bounded, and five halvings divide it.
 _FREE_TILE = 256
+_FREE_VOLUME = 64
 # Bicubic resizing of the chroma reaches this far.
 _BICUBIC_RADIUS = 2
 
@@ -90,13 +91,15 @@ class Predictor(abc.ABC):
         return answer[0] if single else answer
 
     def predict_tiled(
-        self, image: Picture, tile: int | tuple[int, int] | None = None, halo: int | None = None
+        self, image: Picture, tile: int | tuple[int, ...] | None = None, halo: int | None = None
     ) -> np.ndarray:
-        """Answers for a picture of any size, tile by tile.
+        """Answers for a picture or a volume of any size, tile by tile.
 
         Args:
-            image: As for `predict`, one picture.
-            tile: Side of the tiles, or (height, width): the network's size unless that is free.
+            image: As for `predict`, one picture; for networks that take volumes an array
+                (D, H, W, C).
+            tile: Side of the tiles, or (height, width), depth first: the network's size unless that
+                is free.
             halo: Overlap of the tiles on each side. By default the network's receptive radius, as
                 far as that leaves half of the tile, and a quarter of the tile where it is unknown.
 
@@ -108,7 +111,7 @@ class Predictor(abc.ABC):
             As for `predict`, and ValueError for a tile that the network does not take.
         """
         batch, single = self._batch(image)
-        if not single or batch.ndim != 4:
+        if not single or batch.ndim not in (4, 5):
             raise ValueError(f"predict_tiled takes one picture. Received: shape {batch.shape}")
         tile = self.tile_sides(tile)
         if halo is None:
@@ -124,7 +127,7 @@ class Predictor(abc.ABC):
         *,
         labels: Sequence[int] | None = None,
         threshold: float | None = 0.5,
-        tile: int | tuple[int, int] | None = None,
+        tile: int | tuple[int, ...] | None = None,
     ) -> np.ndarray:
         """Finds the object in each box of a picture of any size.
 
@@ -158,23 +161,26 @@ class Predictor(abc.ABC):
             whole[span] = part if threshold is None else part >= threshold
         return answer
 
-    def tile_sides(self, tile: int | tuple[int, int] | None = None) -> tuple[int, int]:
-        """Height and width of the tiles that a picture is run in.
+    def tile_sides(self, tile: int | tuple[int, ...] | None = None) -> tuple[int, ...]:
+        """Height and width, depth first for volumes, of the tiles that a picture is run in.
 
         Raises:
             ValueError: The network does not take this tile.
         """
-        height, width = self.input_shape[1:3]
+        sides = self.input_shape[1:-1]
+        free = _FREE_TILE if len(sides) < 3 else _FREE_VOLUME
         if tile is None:
-            return height or _FREE_TILE, width or _FREE_TILE
-        tile = (tile, tile) if isinstance(tile, int) else tile
-        if height not in (None, tile[0]) or width not in (None, tile[1]):
+            return tuple(side or free for side in sides)
+        tile = (tile,) * len(sides) if isinstance(tile, int) else tuple(tile)
+        if len(tile) != len(sides) or any(
+            side not in (None, want) for side, want in zip(sides, tile, strict=True)
+        ):
             raise ValueError(
-                f"The network takes tiles of {_sides((height, width))}. Received: {_sides(tile)}"
+                f"The network takes tiles of {_sides(sides)}. Received: {_sides(tile)}"
             )
         return tile
 
-    def _radius(self, tile: tuple[int, int]) -> int:
+    def _radius(self, tile: tuple[int, ...]) -> int:
         if self.convention.halo is None:
             return max(tile)
         return max(self.convention.halo, _BICUBIC_RADIUS if self.convention.color == "y" else 0)

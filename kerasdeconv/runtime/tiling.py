@@ -1,4 +1,4 @@
-"""Runs a network over a picture of any size, tile by tile, without a seam. NumPy only."""
+"""Runs a network over a picture or volume of any size, tile by tile, without a seam. NumPy only."""
 
 from __future__ import annotations
 
@@ -56,20 +56,21 @@ def spans(length: int, tile: int, halo: int) -> list[Span]:
 def tiled(
     run: Callable[[np.ndarray], np.ndarray],
     image: np.ndarray,
-    tile: int | tuple[int, int],
+    tile: int | tuple[int, ...],
     halo: int,
     scale: int = 1,
 ) -> np.ndarray:
-    """Runs a function over a picture by tiles and joins their cores.
+    """Runs a function over a picture or a volume by tiles and joins their cores.
 
     The answer equals `run(image)` where `halo` is at least the function's receptive radius. A
     picture smaller than a tile is padded by repeating its edge and the answer cropped.
 
     Args:
-        run: Takes tile height x tile width (x channels) and gives an answer `scale` times as high
-            and wide, with any or no channels.
-        image: height x width (x channels).
-        tile: Side of the tiles in pixels, or (height, width).
+        run: Takes the sides of a tile (x channels) and gives an answer `scale` times as large on
+            each side, with any or no channels.
+        image: height x width (x channels); for volumes depth x height x width (x channels).
+        tile: Side of a picture's tiles in pixels, or all their sides: (height, width), depth first
+            for volumes.
         halo: Overlap that each tile needs on each inner side, in pixels.
         scale: Answer pixels per picture pixel.
 
@@ -81,35 +82,32 @@ def tiled(
             size.
     """
     tile = (tile, tile) if isinstance(tile, int) else tile
+    axes = len(tile)
     if min(tile) < 1 or halo < 0 or scale < 1:
         raise ValueError(
             "tile and scale must be positive, halo must not be negative. "
             f"Received: tile={tile}, halo={halo}, scale={scale}"
         )
-    height, width = image.shape[:2]
-    if not height or not width:
+    sides = image.shape[:axes]
+    if len(sides) < axes or not all(sides):
         raise ValueError(f"A picture must have pixels. Received: shape {image.shape}")
-    missing = (max(tile[0] - height, 0), max(tile[1] - width, 0))
-    if any(missing):
-        rest = [(0, 0)] * (image.ndim - 2)
-        image = np.pad(image, [(0, missing[0]), (0, missing[1]), *rest], mode="edge")
+    missing = [(0, max(want - side, 0)) for want, side in zip(tile, sides, strict=True)]
+    image = np.pad(image, missing + [(0, 0)] * (image.ndim - axes), mode="edge")
 
     answer: np.ndarray | None = None
-    expected = (tile[0] * scale, tile[1] * scale)
-    grid = itertools.product(spans(height, tile[0], halo), spans(width, tile[1], halo))
-    for rows, columns in grid:
-        top, left = rows.start, columns.start
-        part = run(image[top : top + tile[0], left : left + tile[1]])
-        if part.shape[:2] != expected:
+    expected = tuple(side * scale for side in tile)
+    for place in itertools.product(*(spans(*axis, halo) for axis in zip(sides, tile, strict=True))):
+        window = (slice(at.start, at.start + side) for at, side in zip(place, tile, strict=True))
+        part = run(image[tuple(window)])
+        if part.shape[:axes] != expected:
+            wanted, got = (" x ".join(map(str, s)) for s in (expected, part.shape[:axes]))
             raise ValueError(
-                f"A tile of {tile[0]} x {tile[1]} pixels must give {expected[0]} x {expected[1]}. "
-                f"Received: {part.shape[0]} x {part.shape[1]}"
+                f"A tile of {' x '.join(map(str, tile))} pixels must give {wanted}. Received: {got}"
             )
         if answer is None:
-            answer = np.empty((height * scale, width * scale, *part.shape[2:]), part.dtype)
-        answer[_scaled(rows, 0, scale), _scaled(columns, 0, scale)] = part[
-            _scaled(rows, top, scale), _scaled(columns, left, scale)
-        ]
+            answer = np.empty((*(side * scale for side in sides), *part.shape[axes:]), part.dtype)
+        core = tuple(_scaled(at, 0, scale) for at in place)
+        answer[core] = part[tuple(_scaled(at, at.start, scale) for at in place)]
     assert answer is not None  # a picture with pixels has at least one tile
     return answer
 

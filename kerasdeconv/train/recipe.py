@@ -21,7 +21,8 @@ class DataRecipe:
         folders: Data folders, below the folder given on the command line.
         validation: Share of the pictures kept for validation.
         split_seed: Seed of that choice.
-        patch: Side of a patch in input pixels.
+        patch: Side of a patch in input pixels, or voxels.
+        sides: Volumes: depth, height and width of a patch, if they differ.
         batch: Samples in a batch.
         steps: Batches in an epoch.
         border: Super-resolution: input pixels along a patch's border that don't count.
@@ -37,6 +38,7 @@ class DataRecipe:
     validation: float = 0.2
     split_seed: int = 0
     patch: int = 256
+    sides: tuple[int, ...] = ()
     batch: int = 8
     steps: int = 100
     border: int = 4
@@ -68,6 +70,21 @@ class FitRecipe:
 
 
 @dataclasses.dataclass(frozen=True)
+class CompressRecipe:
+    """How weights are made compressible before the training for 8 bits, which keeps them so.
+
+    Attributes:
+        sparsity: Share of zeros in each kernel; 0 for no pruning.
+        clusters: Different values in each kernel; 0 for no clustering.
+        epochs: Epochs of the pruning, and of the clustering.
+    """
+
+    sparsity: float = 0.0
+    clusters: int = 0
+    epochs: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """A whole recipe.
 
@@ -78,6 +95,7 @@ class Recipe:
         seed: Seed of weights and batches.
         start: Weights file to start from, relative to the folder that holds the output folder;
             layers that it does not fit start anew, as all do with None.
+        compress: Pruning and clustering; only for exports that train (`qat=`).
     """
 
     entry: str
@@ -85,6 +103,7 @@ class Recipe:
     fit: FitRecipe
     seed: int = 0
     start: str | None = None
+    compress: CompressRecipe = CompressRecipe()
 
 
 def read_recipe(path: str | Path) -> Recipe:

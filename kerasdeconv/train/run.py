@@ -11,13 +11,18 @@ import keras
 from kerasdeconv import zoo
 from kerasdeconv.data.instances import InstancePatches
 from kerasdeconv.data.patches import FollowEpoch, RandomPatches
-from kerasdeconv.data.segmentation import LabelledImage, SegmentationPatches, labelled_images
+from kerasdeconv.data.segmentation import (
+    SegmentationPatches,
+    labelled_images,
+    labelled_samples,
+)
 from kerasdeconv.data.splits import split
 from kerasdeconv.data.super_resolution import SuperResolutionPatches, high_resolution_images
+from kerasdeconv.data.volumes import LabelledVolume, VolumePatches
 from kerasdeconv.errors import DataError, closest
 from kerasdeconv.losses import WeightedSum
 from kerasdeconv.train.progress import Progress
-from kerasdeconv.train.recipe import DataRecipe, FitRecipe, Recipe
+from kerasdeconv.train.recipe import CompressRecipe, DataRecipe, FitRecipe, Recipe
 
 
 def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = False) -> keras.Model:
@@ -38,8 +43,14 @@ def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = Fals
     Raises:
         DataError: A data folder is missing or cannot be used.
         UnknownModel: The recipe names no zoo entry.
+        ValueError: The recipe is one for an export.
         WeightsError: The weights to start from are missing or damaged, or none fits.
     """
+    if recipe.compress != CompressRecipe():
+        raise ValueError(
+            "Weights are compressed by an export that trains: kerasdeconv export --qat RECIPE. "
+            f"Received: compress={recipe.compress}"
+        )
     out = Path(out)
     keras.utils.set_random_seed(recipe.seed)
     model = zoo.load(recipe.entry, weights=None)
@@ -103,37 +114,45 @@ def make_datasets(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPa
     return _DATASETS[kind](recipe, folders)
 
 
-def split_samples(
-    data: DataRecipe, samples: list[LabelledImage]
-) -> tuple[list[LabelledImage], list[LabelledImage]]:
-    """Splits labelled pictures as a recipe says: by picture, stratified by group."""
+def split_samples(data: DataRecipe, samples: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Splits labelled pictures or volumes as a recipe says: whole ones, stratified by group."""
     groups = [sample.group for sample in samples]
     return split(samples, data.validation, groups=groups, seed=data.split_seed)
 
 
 def make_optimizer(fit: FitRecipe, steps: int) -> keras.optimizers.Optimizer:
     """Builds Adam(W) with warm-up, cosine decay, and a running average of the weights."""
-    rate = keras.optimizers.schedules.CosineDecay(
-        fit.learning_rate / 100,
-        decay_steps=max(1, round(steps * (1 - fit.warmup))),
-        alpha=1e-3,
-        warmup_target=fit.learning_rate,
-        warmup_steps=round(steps * fit.warmup),
-    )
     return keras.optimizers.AdamW(
-        rate,
+        make_schedule(fit, steps),
         weight_decay=fit.weight_decay,
         use_ema=fit.average > 0,
         ema_momentum=fit.average or 0.99,
     )
 
 
+def make_schedule(fit: FitRecipe, steps: int) -> Any:
+    """Builds the learning rate: a linear warm-up, then a cosine to a thousandth."""
+    return keras.optimizers.schedules.CosineDecay(
+        fit.learning_rate / 100,
+        decay_steps=max(1, round(steps * (1 - fit.warmup))),
+        alpha=1e-3,
+        warmup_target=fit.learning_rate,
+        warmup_steps=round(steps * fit.warmup),
+    )
+
+
 def _segmentation(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, RandomPatches]:
     data = recipe.data
-    samples = [sample for folder in folders for sample in labelled_images(folder)]
+    samples = [sample for folder in folders for sample in labelled_samples(folder)]
     training, validation = split_samples(data, samples)
     options: dict[str, Any] = {"patch": data.patch, "batch_size": data.batch, "seed": recipe.seed}
     steps = max(1, len(validation) // data.batch)
+    if isinstance(samples[0], LabelledVolume):
+        options["patch"] = data.sides or data.patch
+        return (
+            VolumePatches(training, steps=data.steps, **options),
+            VolumePatches(validation or training, steps=steps, augment=False, **options),
+        )
     return (
         SegmentationPatches(training, zoom=data.zoom, steps=data.steps, **options),
         SegmentationPatches(validation or training, steps=steps, augment=False, **options),
