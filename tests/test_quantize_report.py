@@ -27,7 +27,7 @@ from kerasdeconv.errors import ExportError, TargetError
 from kerasdeconv.export import QuantizationReport, export, quantize_report
 from kerasdeconv.export.artifact import origin_of, read_artifact
 from kerasdeconv.export.job import find_samples, layer_names, resolve
-from kerasdeconv.export.lowering import lower_for
+from kerasdeconv.export.lowering import lower, lower_for
 from kerasdeconv.export.pixel_output import without_clip
 from kerasdeconv.export.quantization.kernels import rounded_kernel
 from kerasdeconv.export.quantization.noise import Noise
@@ -36,7 +36,10 @@ from kerasdeconv.export.quantization.simulation import Simulation, fake_quantize
 from kerasdeconv.export.quantization.weights import fitted_kernels
 from kerasdeconv.export.saturation import PAIR_LIMIT, pair_sums
 from kerasdeconv.export.targets import load_target
+from kerasdeconv.export.tflite import to_tflite
 from kerasdeconv.sizes import input_shapes
+
+L = keras.layers
 
 pytest_plugins = ["cli_fixtures"]
 # Keras 3.15 saves TensorFlow variables by a way that NumPy 2.4 deprecates.
@@ -275,6 +278,34 @@ class TestSimulation:
         assert "decoder_0_concat" not in tied.layers
         assert free.bounds("encoder_0_1_conv") != free.bounds("decoder_0_up")
         assert "decoder_0_concat" in free.layers
+
+    @pytest.mark.parametrize(
+        "select",
+        [
+            lambda a, b: L.Maximum()([a, b]),
+            lambda a, b: L.Minimum()([a, b]),
+            lambda a, b: keras.ops.where(a > 1.0, a, b),
+            lambda a, b: keras.ops.reshape(keras.ops.stack([a, b], -1), (-1, 6, 6, 8)),
+        ],
+        ids=["maximum", "minimum", "where", "stack"],
+    )
+    def test_selections_tie_as_in_the_file(self, select: Any, tmp_path: Path) -> None:
+        image = keras.Input((8, 8, 3), name="image")
+        parts = [L.Conv2D(4, 3, name=name)(image) for name in "ab"]
+        out = L.Conv2D(2, 1, name="out")(select(*parts))
+        model = lower(random_weights(keras.Model(image, out)), "android-cpu", precision="int8")
+        samples = pictures((8, 8, 3))
+        simulation = Simulation(model, "tflite")
+        simulation.calibrate(samples, "minmax")
+        assert len({*simulation.bounds("a"), *simulation.bounds("b")}) == 1
+        path = tmp_path / "file.tflite"
+        path.write_bytes(to_tflite(model, precision="int8", samples=samples))
+        written = {
+            operator.outputs[0].quantization.scales[0]
+            for operator in read_artifact(path).operators
+            if operator.name == "CONV_2D" and operator.outputs[0].shape[-1] == 4
+        }
+        assert len(written) == 1
 
     def test_sigmoid_has_a_fixed_range_in_tflite_alone(self) -> None:
         tied, free = (_simulated(unet(), t, pictures((16, 24, 3))) for t in TARGETS)

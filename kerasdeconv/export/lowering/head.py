@@ -74,14 +74,28 @@ def _classifies(node: Node) -> bool:
     return activation in (keras.activations.softmax, keras.activations.sigmoid)
 
 
-def separate_activation(graph: Graph, node: Node) -> Node:
-    """Takes the activation out of a layer; returns the node that does nothing else."""
+def separate_activation(graph: Graph, node: Node, copies: dict[int, Any] | None = None) -> Node:
+    """Takes the activation out of a layer.
+
+    Args:
+        graph: Changed in place.
+        node: A use of the layer.
+        copies: The layers without activation, by the id of the layer: shared ones stay shared
+            between calls that are given the same.
+
+    Returns:
+        The node that does nothing else.
+    """
     layer = node.layer
     if isinstance(layer, keras.layers.Activation | keras.layers.Softmax):
         return node
-    copy = type(layer).from_config({**layer.get_config(), "activation": None})
-    copy.build(node.inputs[0].shape)
-    copy.set_weights(layer.get_weights())
+    copies = {} if copies is None else copies
+    copy = copies.get(id(layer))
+    if copy is None:
+        copy = type(layer).from_config({**layer.get_config(), "activation": None})
+        copy.build(node.inputs[0].shape)
+        copy.set_weights(layer.get_weights())
+        copies[id(layer)] = copy
     logits = Value(node.output.shape, node.output.dtype)
     linear = Node(copy, node.inputs, [logits], node.call)
     activation = keras.layers.Activation(layer.activation, name=f"{layer.name}_activation")

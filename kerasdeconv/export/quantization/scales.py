@@ -34,7 +34,7 @@ _MOVES = _words(
     GlobalMaxPooling2D GlobalMaxPooling3D UpSampling1D UpSampling3D
     Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D Identity
     Transpose GetItem Pad Squeeze ExpandDims Flip Repeat Tile Take MaxPool Max Amax Copy
-    StopGradient Roll Moveaxis Swapaxes Ravel Split BroadcastTo
+    StopGradient Roll Moveaxis Swapaxes Ravel Split BroadcastTo ZerosLike
     """
 )
 _OWN_MOVES = (
@@ -55,6 +55,9 @@ _OWN_MOVES = (
 )
 _FUSING = {kind.__name__ for kind in (*FUSING, *CONVOLUTIONS, keras.layers.BatchNormalization)}
 _JOINS = ("Concatenate", "DepthInterleave", "FoldedBlocks")
+# Selections, which TFLite makes of integers of one scale, as joins. Its range is that of what was
+# selected; here, what was left counts too.
+_SELECTIONS = ("Maximum", "Minimum", "Where", "Stack")
 _AVERAGES = ("AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "AveragePool")
 # What TFLite gives these, whatever they are: "8-bit quantization specification", LOGISTIC, SOFTMAX
 # and TANH. 256 levels of 1/256 end below 1, and of 1/128 from -1 on.
@@ -86,14 +89,13 @@ class Placement:
         rounded: Those of them that are rounded; the others are copies of such.
         layers: Names of the layers that compute, by node. An activation that is part of another
             layer has that one's name.
-        joins: Scales of maps that are joined, and of what they are joined to, where those are
-            settled only after the ranges are known.
+        joins: Nodes that join maps whose scales are settled only after the ranges are known.
     """
 
     scales: dict[Value, Scale]
     rounded: set[Value]
     layers: dict[Node, str]
-    joins: list[list[Scale]]
+    joins: list[Node]
 
 
 def place(graph: Graph, form: str) -> Placement:
@@ -133,13 +135,14 @@ def _place(graph: Graph, node: Node, form: str, placement: Placement) -> None:
     scales, name = placement.scales, node.layer.name
     read = [scales[value] for value in node.inputs if value in scales]
     made = [value for value in node.outputs if _is_float(value)]
-    if _moves(graph, node, form):
+    if moves(graph, node, form):
         scales.update(dict.fromkeys(made, read[0]) if read else {})
         return
     before = graph.producer(node.inputs[0]) if node.inputs else None
     if before is not None and before in placement.layers and _fuses(graph, before, node, form):
         name = placement.layers[before]
-    if type(node.layer).__name__ in _JOINS:
+    joins = type(node.layer).__name__ in (*_JOINS, *(_SELECTIONS if form == "tflite" else ()))
+    if joins and read:
         if len({id(scale) for scale in read}) == 1:
             scales.update(dict.fromkeys(made, read[0]))
             return
@@ -152,15 +155,15 @@ def _place(graph: Graph, node: Node, form: str, placement: Placement) -> None:
     placement.layers[node] = name
     if _ends_inside(graph, node, form):
         return
-    if form == "tflite" and _averages(node) and read:
+    if form == "tflite" and averages(node) and read:
         own = read[0]  # rounded anew, in the scale of what it reads
     else:
-        fixed = _FIXED[form].get(_activation(node.layer))
+        fixed = _FIXED[form].get(activation_of(node.layer))
         own = Scale(bounds=fixed, fixed=True) if fixed else Scale()
     scales.update(dict.fromkeys(made, own))
     placement.rounded.update(made)
-    if type(node.layer) is keras.layers.Concatenate:
-        placement.joins.append([own, *read])
+    if type(node.layer) is keras.layers.Concatenate or (joins and form == "tflite"):
+        placement.joins.append(node)
 
 
 def _tie(scales: dict[Value, Scale], several: list[Scale]) -> None:
@@ -179,18 +182,18 @@ def _fuses(graph: Graph, node: Node, after: Node, form: str) -> bool:
     """Whether the node after one that computes is a ReLU that becomes part of it."""
     if len(node.outputs) > 1 or graph.only_consumer(node.output) is not after:
         return False
-    if _activation(after.layer) not in _RELUS or not _linear(node):
+    if activation_of(after.layer) not in _RELUS or not _linear(node):
         return False
     # ONNX Runtime takes out any ReLU, since a range that begins at 0 says the same.
     return form == "onnx" or type(node.layer).__name__ in _FUSING
 
 
 def _linear(node: Node) -> bool:
-    return node.linear and _activation(node.layer) == ""
+    return node.linear and activation_of(node.layer) == ""
 
 
-def _moves(graph: Graph, node: Node, form: str) -> bool:
-    """Whether each output is an input, or a zero."""
+def moves(graph: Graph, node: Node, form: str) -> bool:
+    """Whether each output is an input, or a zero, so that their scale is kept."""
     layer: Any = node.layer
     if isinstance(layer, _OWN_MOVES) or type(layer).__name__ in _MOVES:
         return True
@@ -200,21 +203,22 @@ def _moves(graph: Graph, node: Node, form: str) -> bool:
         return layer.mode == "max"
     if isinstance(layer, keras.layers.Activation) and node.linear:
         return True
-    if form == "tflite" and _activation(layer) in _RELUS:
+    if form == "tflite" and activation_of(layer) in _RELUS:
         # A ReLU in a pooling cuts the integers off where zero is.
         before = graph.producer(node.inputs[0])
         return before is not None and isinstance(before.layer, keras.layers.MaxPooling2D)
     return False
 
 
-def _averages(node: Node) -> bool:
+def averages(node: Node) -> bool:
+    """Whether each output is a mean of inputs."""
     layer: Any = node.layer
     if isinstance(layer, folded.DepthPooling):
         return layer.mode == "average"
     return type(layer).__name__ in _AVERAGES or type(layer) is keras.layers.UpSampling2D
 
 
-def _activation(layer: Any) -> str:
+def activation_of(layer: Any) -> str:
     """Name of the activation that a layer or an operation is, "" for all others."""
     if isinstance(layer, keras.layers.Softmax):
         return "softmax"

@@ -100,7 +100,10 @@ class Simulation:
 
         for scale, bounds in find_ranges(run, samples, method, whole=doors).items():
             scale.bounds = bounds
-        joins = [[s for s in join if not s.fixed] for join in self._joins]
+        joins = [
+            [s for s in (self._scales[v] for v in (node.output, *node.inputs)) if not s.fixed]
+            for node in self._joins
+        ]
         known = {scale: scale.bounds for join in joins for scale in join}
         for scale, bounds in tied(known, joins).items():
             scale.bounds = bounds
