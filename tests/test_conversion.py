@@ -35,7 +35,7 @@ from kerasdeconv.export.tflite import to_tflite
 
 PRECISIONS = {
     "tflite": ("float32", "float16", "dynamic", "int8", "int16x8"),
-    "onnx": ("float32", "float16", "int8"),
+    "onnx": ("float32", "float16", "dynamic", "int8"),
 }
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "unet": unet,
@@ -282,7 +282,7 @@ class TestRefusals:
         with pytest.raises(ExportError, match=r"Every side .* Received: \(None, None, None, 1\)"):
             to(models.ESPCN())
 
-    @pytest.mark.parametrize(("to", "precision"), [(to_tflite, "int4"), (to_onnx, "dynamic")])
+    @pytest.mark.parametrize(("to", "precision"), [(to_tflite, "int4"), (to_onnx, "int16x8")])
     def test_no_such_precision(self, to, precision):
         low, _ = lower_to_form(autoencoder(), [(1, 16, 16, 3)])
         with pytest.raises(ValueError, match=f"Received: '{precision}'"):

@@ -1,4 +1,4 @@
-"""Keras to ONNX: static shapes, channels-last doors; float32, float16, and static int8 (QDQ)."""
+"""Keras to ONNX: static shapes, channels-last doors; in float, or static int8 (QDQ)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from kerasdeconv.export.function import output_names, to_function
 from kerasdeconv.export.pixel_output import onnx_pixels
 from kerasdeconv.export.quantization.qdq import FloatLayers, quantize
 from kerasdeconv.export.quantization.ranges import require_method
+from kerasdeconv.export.quantization.weight_only import weights_in_8_bits
 from kerasdeconv.quiet import quiet
 
 # The newest operator set that tf2onnx writes; ONNX Runtime has read it since 1.14 (2023).
@@ -37,8 +38,9 @@ def to_onnx(
 
     Args:
         model: Every side of its inputs must be known, batch included.
-        precision: "float32", "float16" (float32 at the doors), or "int8" (quantize-dequantize
-            pairs, per-channel weights, from which ONNX Runtime makes integer operators).
+        precision: "float32", "float16" (float32 at the doors), "dynamic" (weights of 8 bits,
+            everything else in float), or "int8" (quantize-dequantize pairs, per-channel weights,
+            from which ONNX Runtime makes integer operators).
         samples: What int8 takes its ranges from, as for `to_tflite`.
         door: Type of the inputs and outputs of an int8 file.
         pixel_output: Whether the first output is pixels in [0, 255], which an int8 file then puts
@@ -62,6 +64,9 @@ def to_onnx(
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         proto = convert_float_to_float16(plain, keep_io_types=True)
+    elif precision == "dynamic":
+        proto = plain
+        weights_in_8_bits(proto)
     elif precision == "int8":
         if door not in DOORS:
             raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
@@ -85,7 +90,7 @@ def to_onnx(
         _settle_doors(proto, door)
     else:
         raise ValueError(
-            f"ONNX files are made in float32, float16 or int8. Received: {precision!r}"
+            f"ONNX files are made in float32, float16, dynamic or int8. Received: {precision!r}"
         )
     return proto.SerializeToString()
 
