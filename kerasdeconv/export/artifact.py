@@ -34,7 +34,7 @@ _FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 _INDICES = frozenset({"int32", "int64"})
 _CASTS = frozenset({"QUANTIZE", "DEQUANTIZE", "QuantizeLinear", "DequantizeLinear"})
 _UNPACKERS = frozenset({"DEQUANTIZE", "DENSIFY", "DequantizeLinear", "Cast"})
-_WEIGHTED = frozenset(
+WEIGHTED = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL"}
     | {"CONV_3D", "CONV_3D_TRANSPOSE", "Conv", "ConvTranspose", "Gemm", "MatMul"}
 )
@@ -302,14 +302,14 @@ def _breaks(operator: Operator, precision: str, form: str, doors: set[int]) -> b
         island = form == "onnx" and "float32" in types
         return wide or (island and not (at_door and operator.name == "Cast"))
     if precision == "dynamic":
-        return operator.name in _WEIGHTED and any(
+        return operator.name in WEIGHTED and any(
             t.stored in _FLOATS and t.elements >= _DYNAMIC_ELEMENTS for t in operator.weights
         )
     if precision == "float32" or (at_door and operator.name in _CASTS):
         return False
     if precision == "int8":
         return bool(types & (_FLOATS | {"int16"}))
-    weights = {t.stored for t in operator.weights} if operator.name in _WEIGHTED else set()
+    weights = {t.stored for t in operator.weights} if operator.name in WEIGHTED else set()
     return bool(types & (_FLOATS | {"int8", "uint8"})) or not weights <= {"int8"}
 
 

@@ -9,6 +9,7 @@ import keras
 
 from kerasdeconv.errors import ExportError
 from kerasdeconv.graph import free_name
+from kerasdeconv.quiet import quiet
 
 
 def to_function(model: keras.Model) -> tuple[Any, list[Any]]:
@@ -60,11 +61,11 @@ def output_names(model: keras.Model) -> list[str]:
     return [free_name(output._keras_history.operation.name, taken) for output in model.outputs]
 
 
-def freeze(model: keras.Model) -> Any:
-    """Turns a model into a concrete function in which the weights are constants."""
+def freeze(function: Any) -> Any:
+    """Turns a TensorFlow function into a concrete one in which the weights are constants."""
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
 
-    function, _ = to_function(model)
-    return convert_variables_to_constants_v2(function.get_concrete_function())
+    with quiet():
+        return convert_variables_to_constants_v2(function.get_concrete_function())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -12,7 +13,7 @@ import numpy as np
 
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.artifact import INTEGERS
-from kerasdeconv.export.function import freeze
+from kerasdeconv.export.function import freeze, to_function
 from kerasdeconv.export.pixel_output import tflite_pixels
 from kerasdeconv.export.quantization.calibrated import calibrate, quantize
 from kerasdeconv.export.quantization.ranges import require_method
@@ -59,10 +60,9 @@ def to_tflite(
         ValueError: No such precision or door.
     """
     import tensorflow as tf
-    from tensorflow.lite.python.convert_phase import ConverterError
 
     require_method(ranges, precision)
-    function = freeze(model)
+    function = freeze(to_function(model)[0])
     with quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
     samples = list(samples)
@@ -71,8 +71,7 @@ def to_tflite(
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     elif precision in INTEGERS:
-        if door not in DOORS:
-            raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
+        _check_door(door)
         if not samples:
             raise ExportError(f"{precision} needs samples to take its ranges from. Received: none")
         _set_integers(converter, precision, samples)
@@ -81,26 +80,58 @@ def to_tflite(
             "TFLite files are made in float32, float16, dynamic, int8 or int16x8. "
             f"Received: {precision!r}"
         )
-    try:
-        with quiet(), warnings.catch_warnings():
-            # "Statistics for quantized inputs were expected": they come from the samples.
-            warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
-            content = bytes(converter.convert())
-            if precision == "int8":
-                # Labels are integers already; they stay int32.
-                labels = not all(output.dtype.is_floating for output in function.outputs)
-                content = quantize(
-                    calibrate(content, samples, ranges),
-                    input_type=door,
-                    output_type="float32" if labels else door,
-                    float_layers=float_layers,
-                    layers=layers or {layer.name for layer in model.layers},
-                )
-    except (ConverterError, RuntimeError, ValueError) as error:
-        raise _explained(error, function, model) from None
+    with _explained(function, model):
+        content = bytes(converter.convert())
+        if precision == "int8":
+            content = quantize(
+                calibrate(content, samples, ranges),
+                input_type=door,
+                output_type=_output_door(function, door),
+                float_layers=float_layers,
+                layers=layers or {layer.name for layer in model.layers},
+            )
     if precision == "int16x8":
         content = own_biases(content)
     return tflite_pixels(content) if pixel_output and precision == "int8" else content
+
+
+def to_int8(function: Any, model: keras.Model, *, door: str, pixel_output: bool) -> bytes:
+    """Converts a function that rounds its values to 8 bits itself, as training has it.
+
+    Args:
+        function: With static shapes and frozen weights.
+        model: The model that it computes, to name layers by.
+        door: Type of the inputs and outputs.
+        pixel_output: See `to_tflite`.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        ExportError: An operator has no TFLite builtin, or cannot be quantized.
+        ValueError: No such door.
+    """
+    import tensorflow as tf
+
+    _check_door(door)
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = getattr(tf, door)
+    converter.inference_output_type = getattr(tf, _output_door(function, door))
+    with _explained(function, model):
+        content = bytes(converter.convert())
+    return tflite_pixels(content) if pixel_output else content
+
+
+def _check_door(door: str) -> None:
+    if door not in DOORS:
+        raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
+
+
+def _output_door(function: Any, door: str) -> str:
+    """Type of the outputs. Labels are integers already; they stay int32."""
+    return door if all(output.dtype.is_floating for output in function.outputs) else "float32"
 
 
 def _set_integers(converter: Any, precision: str, samples: list[Any]) -> None:
@@ -122,7 +153,21 @@ def _set_integers(converter: Any, precision: str, samples: list[Any]) -> None:
     ]
 
 
-def _explained(error: Exception, function: Any, model: keras.Model) -> ExportError:
+@contextlib.contextmanager
+def _explained(function: Any, model: keras.Model) -> Iterator[None]:
+    """Keeps the converter quiet; what it fails at becomes an `ExportError`."""
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    try:
+        with quiet(), warnings.catch_warnings():
+            # "Statistics for quantized inputs were expected": they come from the samples.
+            warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
+            yield
+    except (ConverterError, RuntimeError, ValueError) as error:
+        raise _named(error, function, model) from None
+
+
+def _named(error: Exception, function: Any, model: keras.Model) -> ExportError:
     """Names the operators that TFLite lacks, and the layers that they come from."""
     text = str(error)
     found = re.search(r"(?:TF Select|Flex|Custom) ops: (.+)", text)
