@@ -48,7 +48,7 @@ KEYS = {
     "artifact", "format", "target", "precision", "size_bytes", "input", "outputs", "operators",
     "float_operators", "rewrites", "verification", "latency_ms", "versions",
 }  # fmt: skip
-ADDED = {"choices", "vendor", "warnings", "calibration", "metrics", "mixed_precision"}
+ADDED = {"choices", "vendor", "warnings", "calibration", "metrics", "mixed_precision", "training"}
 
 
 def small_zoo_unet() -> keras.Model:
@@ -208,7 +208,7 @@ def test_a_stock_file_that_is_kept_has_fitted_weights_too(tmp_path, monkeypatch)
     ("target", "precision"),
     [
         *(("android-cpu", p) for p in ("float32", "float16", "dynamic", "int8", "int16x8")),
-        *(("onnxruntime-cpu", p) for p in ("float32", "float16", "int8")),
+        *(("onnxruntime-cpu", p) for p in ("float32", "float16", "dynamic", "int8")),
     ],
 )
 def test_a_users_model_in_every_precision(tmp_path, target, precision):
@@ -648,9 +648,9 @@ class TestArguments:
         self.refused(
             tmp_path,
             TargetError,
-            "Received: 'dynamic'",
+            "Received: 'int16x8'",
             target="onnxruntime-cpu",
-            precision="dynamic",
+            precision="int16x8",
         )
         self.refused(tmp_path, TargetError, "runs tflite files", format="onnx")
         self.refused(tmp_path, ValueError, "one of", format="coreml")

@@ -42,6 +42,16 @@ def export(
         float | None,
         typer.Option(metavar="DB", help="The same for the PSNR of the output against Keras'."),
     ] = None,
+    qat: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Train for 8 bits first, by a recipe as `kerasdeconv train` takes it.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data sets that --qat trains on.")
+    ] = None,
     evaluate: Annotated[
         Path | None,
         typer.Option(help="Folder of labelled data: measures the model and the file on it."),
@@ -98,6 +108,8 @@ def export(
             ranges=ranges,
             max_drop=max_drop,
             min_psnr=min_psnr,
+            qat=qat,
+            data=data,
             evaluate=evaluate,
             head=head,
             tune=tune,

@@ -1,7 +1,8 @@
 """Export: from a Keras model to a verified TFLite or ONNX file.
 
 `export` does everything; its steps can be called on their own: `lower`, `to_tflite`, `to_onnx`,
-`check`, `verify`. `quantize_report` says what int8 will cost, layer by layer.
+`check`, `verify`. `quantize_report` says what int8 will cost, layer by layer; `quantize_aware`
+trains for it, `prune` and `cluster` train for small files.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from typing import Any
 
 _WHERE = {
     "QuantizationReport": "quantization.report",
+    "QuantizeAware": "training.aware",
     "Report": "report",
     "Target": "targets",
     "Verification": "verification",
     "Violation": "targets",
     "check": "targets",
+    "cluster": "training.compress",
     "export": "pipeline",
     "load_target": "targets",
     "lower": "lowering",
+    "prune": "training.compress",
+    "quantize_aware": "training.aware",
     "quantize_report": "quantization.sensitivity",
     "read_artifact": "artifact",
     "target_names": "targets",

@@ -127,6 +127,16 @@ def convert_lowered(job: Job, prepared: Prepared, folder: Path) -> Candidate:
     }
     with with_kernels(prepared.model, rounded):
         path.write_bytes(_convert(job, prepared.model))
+    return finish_lowered(job, prepared, path)
+
+
+def finish_lowered(job: Job, prepared: Prepared, path: Path) -> Candidate:
+    """Checks the file of a lowered model, and writes into it what it is.
+
+    Raises:
+        ExportError: A part is not of the asked precision.
+        TargetError: The target does not take it.
+    """
     _require_precision(job, path)
     _require_target(job, path)
     write_metadata(path, _metadata(job, path))

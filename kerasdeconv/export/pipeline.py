@@ -8,7 +8,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -43,12 +43,16 @@ from kerasdeconv.export.report import Report
 from kerasdeconv.export.targets import Violation, check, load_target
 from kerasdeconv.export.verification import verify
 
+if TYPE_CHECKING:
+    from kerasdeconv.export.training.aware import QuantizeAware
+    from kerasdeconv.export.training.recipes import Lesson
+
 _VERIFIED = 8  # samples that a file is verified on
 _ENOUGH = 32  # samples below which an integer file's report warns
 
 
 def export(
-    model: keras.Model | str,
+    model: keras.Model | str | QuantizeAware,
     directory: str | Path,
     *,
     target: str,
@@ -68,6 +72,8 @@ def export(
     allow_float: Collection[str] = (),
     max_drop: float | None = None,
     min_psnr: float | None = None,
+    qat: str | Path | None = None,
+    data: str | Path | None = None,
     fold_doors: bool = False,
     convention: Convention | None = None,
     like: str | None = None,
@@ -79,7 +85,8 @@ def export(
     when everything has passed, and nothing otherwise.
 
     Args:
-        model: A functional or Sequential Keras model, or the name of a zoo entry.
+        model: A functional or Sequential Keras model, the name of a zoo entry, or what
+            `quantize_aware` has made of one, trained.
         directory: Where the files go; made if need be.
         target: Where the file will run, see `kerasdeconv.export.target_names()`.
         precision: "float32", "float16", "dynamic", "int8" or "int16x8", as the target takes.
@@ -108,6 +115,9 @@ def export(
             `evaluate`: dB of PSNR, or points (hundredths) of mean IoU. As few layers as that takes
             are kept in float, those that int8 costs most first, and the report lists them.
         min_psnr: The same for the PSNR in dB of the file's output against the model's on samples.
+        qat: A recipe by which the network is trained for 8 bits first: quantization-aware training.
+            See `kerasdeconv.train.Recipe`.
+        data: Folder that holds the data folders of that recipe.
         fold_doors: Whether a volume goes in and comes out as a picture, N x D x H x W x C as
             (N * D) x H x W x C, so that the file has no tensor of five axes at all.
         convention: What goes in and comes out, for a model that is not from the zoo.
@@ -134,11 +144,13 @@ def export(
         'build/unet/unet.int8.tflite'
     """
     chosen = load_target(target)
-    if head is not None and head not in HEADS:
-        raise ValueError(f"No such head. {closest(head, HEADS)} Received: {head!r}")
-    if name is not None and (not name or Path(name).name != name):
-        raise ValueError(f"name must be the start of a file's name. Received: {name!r}")
+    _check_words(head, name)
     progress("loading")
+    trained = _trained(model, size, qat)
+    if trained is not None and trained.original is not None:
+        model, known = trained.original
+        calibration = known if calibration is None else calibration
+        convention, size = trained.convention, trained.size
     subject = resolve(model, convention, like)
     check_arguments(subject, chosen, precision, form=format, allow_float=allow_float, ranges=ranges)
     quality = Quality(max_drop, min_psnr, evaluate)
@@ -176,13 +188,20 @@ def export(
     written = final.with_suffix(".report.json")
     if blocked := next((str(path) for path in (final, written) if path.is_dir()), None):
         raise ExportError(f"A folder is where the file would go. Received: {blocked!r}")
+    lesson: Lesson | QuantizeAware | None = None
+    if trained is not None or qat is not None:
+        from kerasdeconv.export.training.recipes import read_lesson, require_trainable
+
+        quality.refuse_training()
+        require_trainable(job)
+        lesson = trained if qat is None else read_lesson(job, qat, data)
     before = None
     if evaluate is not None:
         progress("evaluating Keras")
         model = KerasPredictor(with_head(subject.model, head), subject.convention)
         before = measure(model, evaluate)["metrics"]
     with _workspace(Path(directory)) as folder:
-        made = _make(job, folder, quality, before, tune=tune, progress=progress)
+        made = _make(job, folder, quality, before, lesson, tune=tune, progress=progress)
         progress("verifying")
         report = _finish(made, final)
         if evaluate is not None:
@@ -195,6 +214,31 @@ def export(
     return report
 
 
+def _check_words(head: str | None, name: str | None) -> None:
+    """Refuses a head that there is not, and a name that is none."""
+    if head is not None and head not in HEADS:
+        raise ValueError(f"No such head. {closest(head, HEADS)} Received: {head!r}")
+    if name is not None and (not name or Path(name).name != name):
+        raise ValueError(f"name must be the start of a file's name. Received: {name!r}")
+
+
+def _trained(
+    model: Any, size: Sequence[int] | None, qat: str | Path | None
+) -> QuantizeAware | None:
+    """What `quantize_aware` has made, if the model is that; None for any other.
+
+    Raises:
+        ValueError: It is asked for what its training has settled.
+    """
+    if isinstance(model, keras.Model | str) or not hasattr(model, "to_tflite"):
+        return None
+    if qat is not None:
+        raise ValueError(f"The network is trained already. Received: qat={str(qat)!r}")
+    if size is not None and tuple(size) != model.size:
+        raise ValueError(f"The network was trained for {model.size}. Received: {tuple(size)}")
+    return model
+
+
 @dataclasses.dataclass(frozen=True)
 class _Made:
     """The file that is kept, and what the report says of how it was chosen.
@@ -204,12 +248,16 @@ class _Made:
         best: The file.
         latency: See `Report`.
         mixed: See `Report`.
+        reference: What the file computes, in float.
+        training: See `Report`.
     """
 
     job: Job
     best: Candidate
     latency: dict[str, Any]
     mixed: dict[str, Any] | None
+    reference: keras.Model
+    training: dict[str, Any] | None
 
 
 def _make(
@@ -217,30 +265,42 @@ def _make(
     folder: Path,
     quality: Quality,
     before: dict[str, Any] | None,
+    lesson: Lesson | QuantizeAware | None,
     *,
     tune: bool,
     progress: Callable[[str], None],
 ) -> _Made:
     """Converts the model, lowered and as it is, and keeps the faster file of those that will do."""
-    prepared = prepare_lowered(job, tune=tune, progress=progress)
-    progress("converting")
-    mixed = None
-    if quality.asked:
-        job, lowered, mixed = meet(job, prepared, folder, quality, before=before, progress=progress)
+    mixed, training, settled = None, None, None
+    reference = with_head(job.subject.model, job.head)
+    if lesson is not None:
+        from kerasdeconv.export.training.recipes import make_trained
+
+        settled = "it is not trained for 8 bits"
+        lowered, reference, training = make_trained(
+            job, lesson, folder, tune=tune, progress=progress
+        )
     else:
-        lowered = convert_lowered(job, prepared, folder)
+        prepared = prepare_lowered(job, tune=tune, progress=progress)
+        progress("converting")
+        if quality.asked:
+            settled = "the quality that is asked for was judged of the lowered file"
+            job, lowered, mixed = meet(
+                job, prepared, folder, quality, before=before, progress=progress
+            )
+        else:
+            lowered = convert_lowered(job, prepared, folder)
     stock, refusal = None, None
     if tune and job.target.tunes:
         progress("converting without lowering")
         stock, refusal = make_stock(job, folder)
-        if quality.asked and refusal is None:
-            refusal = "the quality that is asked for was judged of the lowered file"
+        refusal = refusal or settled
     progress("timing")
     best, latency = faster(job, lowered, stock, refusal)
     if best is stock and job.precision == "int8":
         progress("rounding weights")  # not before: they make no difference to the time
         best = convert_as_it_is(job, folder, fitted=True)
-    return _Made(job, best, latency, mixed)
+    return _Made(job, best, latency, mixed, reference, training)
 
 
 @contextlib.contextmanager
@@ -272,9 +332,8 @@ def _finish(made: _Made, final: Path) -> Report:
     """Verifies the chosen file and writes up what it is."""
     job, candidate = made.job, made.best
     subject, samples = job.subject, job.samples
-    reference = with_head(subject.model, job.head)
     result = verify(
-        reference,
+        made.reference,
         candidate.predictor,
         samples.values[:_VERIFIED],
         precision=job.precision,
@@ -322,6 +381,7 @@ def _finish(made: _Made, final: Path) -> Report:
         ),
         versions=metadata["versions"],
         mixed_precision=made.mixed,
+        training=made.training,
     )
 
 

@@ -45,6 +45,9 @@ class Report:
         metrics: The task's measures of the Keras model and of the file, where data was given.
         mixed_precision: Where a quality was asked of an int8 file: what was `asked` and `measured`,
             and which layers are in float for it (`float_layers`).
+        training: Where the network was trained for 8 bits: the `recipe`, the `data`, the losses of
+            each epoch, and what was measured in the file: its `sparsity` (share of zeros among the
+            weights), `unique_weights` (different values in the tensor with most) and `gzip_bytes`.
     """
 
     artifact: str
@@ -66,6 +69,7 @@ class Report:
     versions: dict[str, str]
     metrics: dict[str, Any] | None = None
     mixed_precision: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values for JSON, which has no NaN: that is None."""
@@ -115,6 +119,18 @@ class Report:
             figures = ", ".join(f"{name} {value:.3g}" for name, value in measured.items())
             kept = ", ".join(self.mixed_precision["float_layers"]) or "none"
             rows.append(("mixed precision", f"{figures}, with layers in float: {kept}"))
+        if self.training is not None:
+            losses = self.training.get("loss", [])
+            said = f", loss {losses[0]:.4g} to {losses[-1]:.4g}" if losses else ""
+            rows.append(("trained for 8 bits", f"{len(losses)} epochs{said}"))
+            rows.append(
+                (
+                    "weights",
+                    f"{self.training['sparsity']:.0%} zeros, at most "
+                    f"{self.training['unique_weights']} values in a tensor; the file takes "
+                    f"{self.training['gzip_bytes'] / 1e6:.3f} MB in gzip",
+                )
+            )
         rows += [("in float", line) for line in self.float_operators]
         rows += [("note", line) for line in self.warnings]
         return rows

@@ -48,6 +48,18 @@ class Quality:
         """Whether anything is."""
         return self.max_drop is not None or self.min_psnr is not None
 
+    def refuse_training(self) -> None:
+        """Refuses to ask for a quality of a network that is trained for 8 bits.
+
+        Raises:
+            ValueError: One is asked for.
+        """
+        if self.asked:
+            raise ValueError(
+                "Either layers stay in float (max_drop, min_psnr), or the network is trained for 8 "
+                f"bits (qat). Received: both, {self}"
+            )
+
     def check(self, precision: str, task: str) -> None:
         """Refuses what cannot be asked.
 
