@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from kerasdeconv import zoo
+from kerasdeconv.data.segmentation import labelled_samples
+from kerasdeconv.data.volumes import fit_volume
 from kerasdeconv.evaluation import evaluate
 from kerasdeconv.export import export
 from kerasdeconv.export.calibration import from_pictures
 from kerasdeconv.imaging import list_images, read_image
 from kerasdeconv.train import Recipe, read_recipe
-from kerasdeconv.train.run import labelled_images, split_samples
+from kerasdeconv.train.run import split_samples
 from kerasdeconv.zoo.cards import Card, Metric, WeightsFile, update_card
 
 HERE = Path(__file__).parent
@@ -44,6 +46,11 @@ PROTOCOLS: dict[str, Any] = {
         "folder": "dsb2018_nuclei",
         "title": "DSB 2018 validation split",
         "figures": {"mean_iou": ("mean IoU", 4)},
+    },
+    "volumes": {
+        "folder": "msd_hippocampus",
+        "title": "MSD hippocampus validation split",
+        "figures": {"mean_dice": ("mean Dice", 4)},
     },
     "instance-segmentation": {
         "folder": "dsb2018_nuclei",
@@ -88,7 +95,8 @@ def main() -> None:
 
 def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any]:
     """Measures the Keras model and every export, int8 with both kinds of calibration."""
-    folder = data / PROTOCOLS[card.task]["folder"]
+    protocol = PROTOCOLS[kind_of(card)]
+    folder = data / protocol["folder"]
     kept = HERE / card.name / "recipe.toml" if card.task in SPLIT else None
 
     def figures(subject: Any) -> dict[str, Any]:
@@ -99,14 +107,18 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
     ]
     shape = (1, *card.export_size, model.inputs[0].shape[-1])
     pictures = training_pictures(card, recipe, data)
-    real = list(from_pictures(pictures, shape, card.convention))
+    if len(shape) == 5:
+        real = [fit_volume(volume, shape[1:-1])[None] for volume in pictures]
+    else:
+        real = list(from_pictures(pictures, shape, card.convention))
     order = np.random.default_rng(0).permutation(len(real))
     real = [real[i] for i in order]
     with tempfile.TemporaryDirectory() as out:
         for target, precision in EXPORTS:
             if card.task == "instance-segmentation" and precision == "int8":
                 continue  # boxes are coordinates: their arithmetic has no integers of 8 bits
-            for calibration in ("synthetic", "training pictures")[: 1 + (precision == "int8")]:
+            calibrations = ["synthetic"] if card.calibration or precision != "int8" else []
+            for calibration in [*calibrations, *["training pictures"] * (precision == "int8")]:
                 samples = real if calibration == "training pictures" else None
                 report = export(model, out, target=target, precision=precision, calibration=samples)
                 row = {
@@ -119,21 +131,26 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
                 }
                 rows.append(row)
                 print(row["format"], precision, row["calibration"], flush=True)
-    return {"entry": card.name, "data": PROTOCOLS[card.task]["title"], "rows": rows}
+    return {"entry": card.name, "data": protocol["title"], "rows": rows}
+
+
+def kind_of(card: Card) -> str:
+    """The protocol of an entry: its task, or volumes."""
+    return "volumes" if len(card.export_size or ()) == 3 else card.task
 
 
 def training_pictures(card: Card, recipe: Recipe, data: Path) -> list[np.ndarray]:
     """Pictures of the training part of the data."""
     folders = [data / name for name in recipe.data.folders]
     if card.task in SPLIT:
-        samples = [sample for folder in folders for sample in labelled_images(folder)]
+        samples = [sample for folder in folders for sample in labelled_samples(folder)]
         return [sample.read()[0] for sample in split_samples(recipe.data, samples)[0]]
     return [read_image(path) for folder in folders for path in list_images(folder / "HR")]
 
 
 def metrics(card: Card, result: dict[str, Any]) -> list[Metric]:
     """The figures that the card shows, the headline first."""
-    protocol, found = PROTOCOLS[card.task], []
+    protocol, found = PROTOCOLS[kind_of(card)], []
     folder = f"--data DATA/{protocol['folder']}"
     recipe = f" --recipe zoo/{card.name}/recipe.toml" if card.task in SPLIT else ""
     for key, (title, digits) in protocol["figures"].items():

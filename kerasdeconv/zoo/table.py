@@ -81,7 +81,7 @@ def _value(entry: Card, precision: str, file_format: str) -> str:
         if (
             (metric.precision, metric.format) == (precision, file_format)
             and metric.metric == entry.metrics[0].metric
-            and metric.data == entry.metrics[0].data
+            and metric.data.startswith(entry.metrics[0].data)  # whatever calibrated it
         ):
             return f"{metric.value:.4g}"
     return ""
