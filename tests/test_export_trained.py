@@ -125,7 +125,7 @@ def test_what_was_trained_in_python(data, tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_volumes(tmp_path):
+def test_volumes(run, tmp_path):
     """At the file's own size, a batch of one at a time."""
     rng = np.random.default_rng(0)
     for number in range(4):
@@ -160,6 +160,8 @@ loss = { sparse_categorical_crossentropy = 1.0, sparse_dice = 0.5 }
     report = export(net, tmp_path / "out", qat=recipe(tmp_path, text), **arguments)
     assert report.float_operators == [] and report.training is not None
     assert not any("3D" in name for name in report.operators)
+    measured = run("evaluate", report.artifact, "--data", tmp_path / "scans")
+    assert measured.code == 0 and "mean dice" in measured.out
     wrong = text.replace("sides = [8, 8, 8]", "sides = [8, 12, 8]")
     with pytest.raises(ExportError, match=r"train with patches of \(8, 8, 8\).*\(8, 12, 8\)"):
         export(net, tmp_path / "no", qat=recipe(tmp_path, wrong), **arguments)

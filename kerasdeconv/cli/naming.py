@@ -117,8 +117,16 @@ def convention_like(entry: str | None) -> Convention | None:
     return card(entry).convention if entry else None
 
 
-def open_file(path: str, like: str | None, **options: Any) -> FilePredictor:
+def open_file(
+    path: str, like: str | None, *, pictures: bool = True, **options: Any
+) -> FilePredictor:
     """Opens an exported file that says, or is told, what it takes.
+
+    Args:
+        path: The file.
+        like: A zoo entry that takes the same.
+        pictures: Whether it has to take pictures; otherwise a task is enough.
+        **options: See `runtime.open`.
 
     Raises:
         ArtifactError: The file is missing or damaged, or nobody says what it takes.
@@ -127,7 +135,8 @@ def open_file(path: str, like: str | None, **options: Any) -> FilePredictor:
     from kerasdeconv import runtime
 
     predictor = runtime.open(path, convention=convention_like(like), **options)
-    if predictor.convention.color is None:
+    convention = predictor.convention
+    if convention.color is None and (pictures or convention.task == "tensor"):
         raise ArtifactError(
             "The file does not say what it takes (it has no metadata of kerasdeconv, or its model "
             "takes no pictures): give --like, a zoo entry that takes the same. "

@@ -194,9 +194,9 @@ def evaluate(
 ) -> None:
     """Measure a model or a file on labelled data, all by the same code.
 
-    Segmentation takes a folder with images/ and masks/ (or labels/, or instances/), segmentation of
-    instances one with instances/, whose true boxes the network is given; super-resolution a folder
-    of pictures, which are the truth and are shrunk first.
+    Segmentation takes a folder with images/ and masks/ (or labels/, or instances/), of pictures or
+    of volumes (NIfTI or NumPy), segmentation of instances one with instances/, whose true boxes the
+    network is given; super-resolution a folder of pictures, which are the truth and are shrunk.
 
     Example: how much int8 costs.
 
@@ -206,7 +206,7 @@ def evaluate(
     subject: Any = model
     convention = naming.convention_like(like)
     if naming.is_file(model):
-        subject = naming.open_file(model, like)
+        subject = naming.open_file(model, like, pictures=False)
     else:
         naming.check_model(model)
         if naming.is_model_file(model) and convention is None:

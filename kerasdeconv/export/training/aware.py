@@ -91,7 +91,8 @@ class QuantizeAware:
     def to_keras(self) -> keras.Model:
         """Returns the lowered Keras 3 model with the trained weights, in float32.
 
-        It does not round. Where the file's pixels saturate, it clips them.
+        It does not round, nor clip where ranges end, so that it differs from the file by more than
+        roundings. Where the file's pixels saturate, it clips them.
         """
         self._settle()
         model = self._file.bridge.to_keras()
