@@ -25,7 +25,7 @@ from kerasdeconv.data.super_resolution import degrade, high_resolution_images
 from kerasdeconv.data.volumes import LabelledVolume
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import luma, to_uint8
-from kerasdeconv.metrics import ConfusionMatrix, mask_iou, psnr, ssim
+from kerasdeconv.metrics import ConfusionMatrix, known_mean, mask_iou, psnr, ssim
 from kerasdeconv.sizes import nearest_sizes
 
 
@@ -91,9 +91,8 @@ def evaluate(
     Args:
         subject: A Keras model, the name of a zoo entry, a .tflite or .onnx file, or a predictor.
         data: A folder: `images/` with `masks/`, `labels/` or `instances/` for segmentation, with
-            `labels/` for volumes;
-            `images/` with `instances/` for instance segmentation; high-resolution pictures, or a
-            subfolder `HR/` of them, for super-resolution.
+            `labels/` for volumes; `images/` with `instances/` for instance segmentation;
+            high-resolution pictures, or a subfolder `HR/` of them, for super-resolution.
         recipe: A recipe whose validation part of the data is to be used alone.
         convention: For a subject that does not know its own.
         progress: Called with how many pictures are done, and how many there are.
@@ -193,7 +192,10 @@ def _kept(samples: list[Any], recipe: str | Path | None) -> list[Any]:
     from kerasdeconv.train import read_recipe
     from kerasdeconv.train.run import split_samples
 
-    return split_samples(read_recipe(recipe).data, samples)[1]
+    kept = split_samples(read_recipe(recipe).data, samples)[1]
+    if not kept:
+        raise DataError(f"The recipe leaves nothing for validation. Received: {str(recipe)!r}")
+    return kept
 
 
 def _segmentation(
@@ -212,8 +214,8 @@ def _segmentation(
     figures = _figures(ConfusionMatrix.sum(matrices), labels)
     if isinstance(samples[0], LabelledVolume):
         dice = np.stack([matrix.dice for matrix in matrices])
-        figures["dice"] = dict(zip(labels, np.nanmean(dice, axis=0).tolist(), strict=True))
-        figures["mean_dice"] = float(np.nanmean(dice[:, 1:]))
+        figures["dice"] = dict(zip(labels, map(known_mean, dice.T), strict=True))
+        figures["mean_dice"] = known_mean(dice[:, 1:])
     if set(groups) - {""}:
         figures["groups"] = {
             name: _figures(ConfusionMatrix.sum(groups[name]), labels) for name in sorted(groups)

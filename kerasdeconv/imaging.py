@@ -33,13 +33,32 @@ def list_images(folder: str | Path) -> list[Path]:
     Raises:
         DataError: The folder does not exist or holds no picture.
     """
+    return list_files(folder, IMAGE_SUFFIXES, "image")
+
+
+def list_files(folder: str | Path, suffixes: tuple[str, ...], what: str) -> list[Path]:
+    """Lists the files of a kind in a folder, sorted by name; hidden ones are none.
+
+    Args:
+        folder: The folder.
+        suffixes: How their names end, in lower case.
+        what: What they are, in one word, for messages.
+
+    Raises:
+        DataError: The folder does not exist or holds no such file.
+    """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError(f"No such folder of images. Received: {str(folder)!r}")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        raise DataError(f"No such folder of {what}s. Received: {str(folder)!r}")
+    # Hidden: macOS leaves files ._NAME beside those that it unpacks.
+    paths = sorted(
+        p
+        for p in folder.iterdir()
+        if p.name.lower().endswith(suffixes) and not p.name.startswith(".")
+    )
     if not paths:
         raise DataError(
-            f"The folder holds no image ({', '.join(IMAGE_SUFFIXES)}). Received: {str(folder)!r}"
+            f"The folder holds no {what} ({', '.join(suffixes)}). Received: {str(folder)!r}"
         )
     return paths
 

@@ -69,6 +69,12 @@ def mask_iou(expected: np.ndarray, got: np.ndarray) -> float:
     return np.count_nonzero(expected & got) / union if union else 1.0
 
 
+def known_mean(values: np.ndarray) -> float:
+    """Mean of what is not NaN; NaN where all is."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan
+
+
 class ConfusionMatrix:
     """Counts of pixels by true and predicted class, over a whole set of pictures.
 
@@ -125,8 +131,7 @@ class ConfusionMatrix:
     @property
     def mean_iou(self) -> float:
         """Mean of `iou` over the classes that occur; NaN where none does."""
-        occurring = self.iou[~np.isnan(self.iou)]
-        return float(occurring.mean()) if occurring.size else math.nan
+        return known_mean(self.iou)
 
     @property
     def dice(self) -> np.ndarray:

@@ -20,7 +20,6 @@ from kerasdeconv.export.lowering import lower
 from kerasdeconv.export.training import legacy
 from kerasdeconv.export.training.bridge import bridge, to_tf_keras
 
-pytest.importorskip("tf_keras")
 L = keras.layers
 # Seconds, each of them, for a large encoder.
 _COSTLY = ("unet-mobilenet_v2", "unet-mobilenet_v3_small", "segnet-3d", "vnet-thin")

@@ -23,7 +23,6 @@ from kerasdeconv.export.training.compress import (
     unique_weights,
 )
 
-pytest.importorskip("tensorflow_model_optimization")
 L = keras.layers
 SAMPLES = pictures((16, 16, 3))
 INPUTS = np.concatenate(SAMPLES)

@@ -21,7 +21,6 @@ from kerasdeconv.export.job import resolve
 from kerasdeconv.export.lowering import lower
 from kerasdeconv.export.training.aware import resized
 
-pytest.importorskip("tensorflow_model_optimization")
 pytest_plugins = ["cli_fixtures"]
 
 TEXTURES = """
@@ -193,6 +192,7 @@ MISTAKES = {
     "no such data": (DataError, "No such data folder", {"data": "nowhere"}),
     "quality": (ValueError, "Either layers .*both", {"min_psnr": 30}),
     "layers": (ExportError, "leaves no layer in float", {"allow_float": ["conv1"]}),
+    "start": (ValueError, "starts from the model.*Received: start='x.npz'", {"start": "x.npz"}),
     "no recipe": (DataError, "No such recipe", {"qat": "none.toml"}),
 }
 
@@ -210,6 +210,8 @@ def test_mistakes_are_named(name, data, tmp_path):
         "tune": False,
         **changed,
     }
+    if start := arguments.pop("start", None):
+        arguments["qat"] = recipe(tmp_path, f'start = "{start}"' + TEXTURES)
     if "allow_float" in changed:
         model = resolve("espcn_x2", None, None).model
         arguments["allow_float"] = [model.layers[-2].name]

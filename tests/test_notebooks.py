@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -16,17 +18,10 @@ def test_it_runs(path, tmp_path, monkeypatch):
     # Jupyter looks for the interpreter of its kernels in the folders of the environment.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
-    nbclient = pytest.importorskip("nbclient")
-    import nbformat
-
     notebook = nbformat.read(path, as_version=4)
     nbclient.NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
-    ).execute()
-    printed = "".join(
-        output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])
-    )
-    assert "Traceback" not in printed
+    ).execute()  # raises what a cell raises
 
 
 def test_there_are_notebooks():

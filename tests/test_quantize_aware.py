@@ -25,7 +25,7 @@ from export_models import (
 from kerasdeconv import layers, models
 from kerasdeconv.convention import Convention
 from kerasdeconv.data.patches import FollowEpoch, RandomPatches
-from kerasdeconv.errors import DataError, ExportError
+from kerasdeconv.errors import DataError, ExportError, TargetError
 from kerasdeconv.export.artifact import Artifact, float_operators, read_artifact
 from kerasdeconv.export.lowering import lower
 from kerasdeconv.export.tflite import to_tflite
@@ -35,8 +35,6 @@ from kerasdeconv.export.training.prepare import prepare
 from kerasdeconv.graph import read
 from kerasdeconv.losses import WeightedSum
 
-pytest.importorskip("tf_keras")
-pytest.importorskip("tensorflow_model_optimization")
 L = keras.layers
 VOXELS = Convention(value_range=(0.0, 255.0))
 
@@ -366,8 +364,10 @@ def test_mistakes_are_named():
         quantize_aware(model, samples, ranges="wide")
     with pytest.raises(DataError, match=r"no sample"):
         quantize_aware(model, [])
-    with pytest.raises(ExportError, match=r"needs samples"):
+    with pytest.raises(ExportError, match=r"needs calibration data"):
         quantize_aware(model, None)
+    with pytest.raises(TargetError, match=r"int8 TFLite.*Received: 'onnxruntime-cpu'"):
+        quantize_aware(model, samples, target="onnxruntime-cpu")
     aware = quantize_aware(model, samples)
     with pytest.raises(ValueError, match=r"The door .*Received: 'int4'"):
         aware.to_tflite(door="int4")

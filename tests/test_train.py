@@ -20,7 +20,9 @@ from kerasdeconv.train.run import make_optimizer
 # Keras 3.15 saves TensorFlow variables by a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-COMMITTED = sorted(Path(__file__).parents[1].glob("zoo/*/recipe.toml"))
+ZOO = Path(__file__).parents[1] / "zoo"
+COMMITTED = sorted(ZOO.glob("*/recipe.toml"))
+FOR_8_BITS = sorted({*ZOO.glob("*/*.toml")} - {*COMMITTED})
 
 NUCLEI = """
 entry = "unet.nuclei"
@@ -238,6 +240,12 @@ class TestRecipes:
         assert 2 * recipe.data.border < recipe.data.patch
         if recipe.start:
             assert recipe.start.split("/")[0] in {other.parent.name for other in COMMITTED}
+
+    @pytest.mark.parametrize("path", FOR_8_BITS, ids=lambda path: f"{path.parent.name} {path.stem}")
+    def test_committed_for_8_bits(self, path):
+        recipe = train.read_recipe(path)
+        assert zoo.card(recipe.entry).name == path.parent.name
+        assert not recipe.start and not recipe.fit.weight_decay
 
     def test_there_is_one_for_each_trained_entry(self):
         assert {path.parent.name for path in COMMITTED} >= set(zoo.list_models(pretrained=True))

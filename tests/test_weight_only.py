@@ -62,6 +62,14 @@ def test_it_computes_nearly_the_same():
     assert not np.array_equal(have, run(to_onnx(model), sample))
 
 
+def test_a_layer_that_is_used_twice(tmp_path):
+    image = keras.Input((16, 16, 16), name="image")
+    twice = L.Conv2D(16, 3, padding="same", name="twice")
+    model = random_weights(keras.Model(image, twice(twice(image)), name="shared"))
+    report = export(model, tmp_path, target="onnxruntime-cpu", precision="dynamic")
+    assert report.operators["DequantizeLinear"] == 1
+
+
 def test_export(tmp_path):
     image = keras.Input((16, 16, 3), name="image")
     x = L.Conv2D(64, 3, padding="same", activation="relu")(L.Rescaling(1 / 255)(image))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
+
+Item = TypeVar("Item")
 
 
 class RandomPatches(keras.utils.PyDataset):
@@ -37,6 +40,11 @@ class RandomPatches(keras.utils.PyDataset):
         rng = np.random.default_rng([self.seed, self.epoch if self.augment else 0, index])
         samples = [self.sample(rng) for _ in range(self.batch_size)]
         return keras.tree.map_structure(lambda *parts: np.stack(parts), *samples)
+
+    def in_turn(self, index: int, items: Sequence[Item]) -> list[Item]:
+        """The items of a batch that is not drawn: one after the other, over and over."""
+        first = index * self.batch_size
+        return [items[i % len(items)] for i in range(first, first + self.batch_size)]
 
     def sample(self, rng: np.random.Generator) -> tuple[Any, ...]:
         """Makes one sample: input, target, and pixel weights where there are any.

@@ -166,8 +166,7 @@ class SegmentationPatches(RandomPatches):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self.augment:
             return super().__getitem__(index)
-        chosen = range(index * self.batch_size, (index + 1) * self.batch_size)
-        samples = [self._cut(self._images[i % len(self._images)], None) for i in chosen]
+        samples = [self._cut(image, None) for image in self.in_turn(index, self._images)]
         return tuple(np.stack(part) for part in zip(*samples, strict=True))
 
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from kerasdeconv.data.patches import RandomPatches
 from kerasdeconv.errors import DataError
+from kerasdeconv.imaging import list_files
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".npy")
 
@@ -57,16 +58,7 @@ def list_volumes(folder: str | Path) -> list[Path]:
     Raises:
         DataError: The folder does not exist or holds no volume.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"No such folder of volumes. Received: {str(folder)!r}")
-    # macOS leaves files ._NAME beside those that it unpacks.
-    paths = sorted(p for p in folder.iterdir() if is_volume(p) and not p.name.startswith("."))
-    if not paths:
-        raise DataError(
-            f"The folder holds no volume ({', '.join(VOLUME_SUFFIXES)}). Received: {str(folder)!r}"
-        )
-    return paths
+    return list_files(folder, VOLUME_SUFFIXES, "volume")
 
 
 def is_volume(path: Path) -> bool:
@@ -192,8 +184,7 @@ class VolumePatches(RandomPatches):
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self.augment:
             return super().__getitem__(index)
-        chosen = range(index * self.batch_size, (index + 1) * self.batch_size)
-        volumes = [self._volumes[i % len(self._volumes)] for i in chosen]
+        volumes = self.in_turn(index, self._volumes)
         batch = np.stack([fit_volume(volume, self.sides) for volume in volumes])
         return batch[..., :1], batch[..., 1:]
 

@@ -40,7 +40,7 @@ WEIGHTED = frozenset(
 )
 # TensorFlow Lite's dynamic-range quantizer skips weights with fewer elements
 # (`minimum_elements_for_weights` in quantization_config.h, measured at 1023 and 1024).
-_DYNAMIC_ELEMENTS = 1024
+DYNAMIC_ELEMENTS = 1024
 # What following an index, a length or a text of a damaged file ends in. Both formats' own checks
 # come first and find most damage, not all of it.
 _MALFORMED = (IndexError, KeyError, TypeError, ValueError)
@@ -303,7 +303,7 @@ def _breaks(operator: Operator, precision: str, form: str, doors: set[int]) -> b
         return wide or (island and not (at_door and operator.name == "Cast"))
     if precision == "dynamic":
         return operator.name in WEIGHTED and any(
-            t.stored in _FLOATS and t.elements >= _DYNAMIC_ELEMENTS for t in operator.weights
+            t.stored in _FLOATS and t.elements >= DYNAMIC_ELEMENTS for t in operator.weights
         )
     if precision == "float32" or (at_door and operator.name in _CASTS):
         return False

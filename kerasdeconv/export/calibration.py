@@ -36,7 +36,7 @@ def samples_from(
         shape: Shape of the network's input, batch included.
         convention: What the input means.
         count: How many samples are used at most.
-        seed: Which tiles of the pictures of a folder are used.
+        seed: Which tiles of the pictures of a folder are used, or which scans.
 
     Returns:
         Samples of the network's input shape with batch 1, float32.
@@ -141,16 +141,17 @@ def _from_folder(
     folder: Path, shape: tuple[int, ...], convention: Convention, count: int, seed: int
 ) -> list[np.ndarray]:
     inner = next((folder / n for n in ("images", "HR") if (folder / n).is_dir()), folder)
-    if len(shape) == 5 and shape[-1] == 1:
-        scans = [normalize(read_volume(path)) for path in list_volumes(inner)[:count]]
-        return [fit_volume(scan, shape[1:-1])[None, ..., None] for scan in scans]
-    if convention.color is None or len(shape) != 4:
+    volumes = len(shape) == 5 and shape[-1] == 1
+    if not volumes and (convention.color is None or len(shape) != 4):
         raise DataError(
             "Pictures can only calibrate a network whose convention names the colour of its "
             f"input; give arrays, or a convention. Received: {str(folder)!r}"
         )
-    paths = list_images(inner)
+    paths = list_volumes(inner) if volumes else list_images(inner)
     paths = [paths[i] for i in np.random.default_rng(seed).permutation(len(paths))]
+    if volumes:
+        scans = [normalize(read_volume(path)) for path in paths[:count]]
+        return [fit_volume(scan, shape[1:-1])[None, ..., None] for scan in scans]
     # A tile of every picture first, then the second tiles, and so on.
     tiles = [list(from_pictures([read_image(path)], shape, convention)) for path in paths[:count]]
     mixed = itertools.chain.from_iterable(itertools.zip_longest(*tiles))

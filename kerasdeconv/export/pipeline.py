@@ -8,7 +8,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -41,11 +41,14 @@ from kerasdeconv.export.lowering.head import HEADS
 from kerasdeconv.export.quantization.mixed import Quality, meet
 from kerasdeconv.export.report import Report
 from kerasdeconv.export.targets import Violation, check, load_target
+from kerasdeconv.export.training.aware import QuantizeAware
+from kerasdeconv.export.training.recipes import (
+    Lesson,
+    make_trained,
+    read_lesson,
+    require_trainable,
+)
 from kerasdeconv.export.verification import verify
-
-if TYPE_CHECKING:
-    from kerasdeconv.export.training.aware import QuantizeAware
-    from kerasdeconv.export.training.recipes import Lesson
 
 _VERIFIED = 8  # samples that a file is verified on
 _ENOUGH = 32  # samples below which an integer file's report warns
@@ -190,8 +193,6 @@ def export(
         raise ExportError(f"A folder is where the file would go. Received: {blocked!r}")
     lesson: Lesson | QuantizeAware | None = None
     if trained is not None or qat is not None:
-        from kerasdeconv.export.training.recipes import read_lesson, require_trainable
-
         quality.refuse_training()
         require_trainable(job)
         lesson = trained if qat is None else read_lesson(job, qat, data)
@@ -230,7 +231,7 @@ def _trained(
     Raises:
         ValueError: It is asked for what its training has settled.
     """
-    if isinstance(model, keras.Model | str) or not hasattr(model, "to_tflite"):
+    if not isinstance(model, QuantizeAware):
         return None
     if qat is not None:
         raise ValueError(f"The network is trained already. Received: qat={str(qat)!r}")
@@ -274,8 +275,6 @@ def _make(
     mixed, training, settled = None, None, None
     reference = with_head(job.subject.model, job.head)
     if lesson is not None:
-        from kerasdeconv.export.training.recipes import make_trained
-
         settled = "it is not trained for 8 bits"
         lowered, reference, training = make_trained(
             job, lesson, folder, tune=tune, progress=progress

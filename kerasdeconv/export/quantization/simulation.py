@@ -101,7 +101,7 @@ class Simulation:
         for scale, bounds in find_ranges(run, samples, method, whole=doors).items():
             scale.bounds = bounds
         joins = [
-            [s for s in (self._scales[v] for v in (node.output, *node.inputs)) if not s.fixed]
+            [s for v in (node.output, *node.inputs) if (s := self._scales.get(v)) and not s.fixed]
             for node in self._joins
         ]
         known = {scale: scale.bounds for join in joins for scale in join}

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from kerasdeconv.export.artifact import DYNAMIC_ELEMENTS
 from kerasdeconv.export.quantization.kernels import kernel_scales
 
-_LEAST = 1024  # weights; smaller ones save nothing, as TFLite's converter has it
 # Where the outputs are in the weights of an operator.
 _OUTPUTS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}
 
@@ -28,21 +28,18 @@ def weights_in_8_bits(proto: Any) -> None:
 
     graph = proto.graph
     floats = {t.name: t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
-    done: set[str] = set()
-    for node in list(graph.node):
-        name = node.input[1] if len(node.input) > 1 else ""
-        if name in done or name not in floats:
+    for name, stored_in_float in floats.items():
+        readers = [node for node in graph.node if name in node.input]
+        axes = {_output_axis(node, name) for node in readers}
+        weights = numpy_helper.to_array(stored_in_float)
+        if len(axes) != 1 or None in axes or weights.size < DYNAMIC_ELEMENTS:
             continue
-        axis = _output_axis(node)
-        weights = numpy_helper.to_array(floats[name])
-        if axis is None or weights.size < _LEAST or len(_readers(graph, name)) > 1:
-            continue
-        axis %= weights.ndim
+        axis = axes.pop() % weights.ndim
         rows = np.moveaxis(weights, axis, 0)
         scales = kernel_scales(rows.reshape(len(rows), -1), paired=False).astype(np.float32)
         shape = [-1 if i == axis else 1 for i in range(weights.ndim)]
         integers = np.rint(weights / scales.reshape(shape)).astype(np.int8)
-        graph.initializer.remove(floats[name])
+        graph.initializer.remove(stored_in_float)
         graph.initializer.extend(
             [
                 numpy_helper.from_array(integers, f"{name}_int8"),
@@ -52,19 +49,16 @@ def weights_in_8_bits(proto: Any) -> None:
         )
         stored = [f"{name}_int8", f"{name}_scale", f"{name}_zero"]
         unpack = onnx.helper.make_node(
-            "DequantizeLinear", stored, [name], name=f"{node.name}_weights", axis=axis
+            "DequantizeLinear", stored, [name], name=f"{readers[0].name}_weights", axis=axis
         )
-        graph.node.insert(list(graph.node).index(node), unpack)
-        done.add(name)
+        graph.node.insert(list(graph.node).index(readers[0]), unpack)
 
 
-def _output_axis(node: Any) -> int | None:
-    """The axis of the outputs in the weights of a node; None for a node without."""
+def _output_axis(node: Any, name: str) -> int | None:
+    """The axis of the outputs in a node's weights; None where these are not its weights."""
+    if len(node.input) < 2 or node.input[1] != name:
+        return None
     if node.op_type == "Gemm":
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         return 0 if transposed else 1
     return _OUTPUTS.get(node.op_type)
-
-
-def _readers(graph: Any, name: str) -> list[Any]:
-    return [node for node in graph.node if name in node.input]

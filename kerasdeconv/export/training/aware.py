@@ -15,13 +15,12 @@ import keras
 import numpy as np
 
 from kerasdeconv.convention import Convention
-from kerasdeconv.errors import ExportError
-from kerasdeconv.export import calibration as cal
+from kerasdeconv.errors import ExportError, TargetError
 from kerasdeconv.export.function import freeze, output_names
-from kerasdeconv.export.job import resolve
-from kerasdeconv.export.lowering import lower, with_head
+from kerasdeconv.export.job import find_samples, resolve, shapes_of
+from kerasdeconv.export.lowering import lower_for
 from kerasdeconv.export.pixel_output import without_clip
-from kerasdeconv.export.targets import Target
+from kerasdeconv.export.targets import load_target
 from kerasdeconv.export.tflite import to_int8
 from kerasdeconv.export.training.bridge import Bridge, cross
 from kerasdeconv.export.training.fitting import fit
@@ -173,13 +172,12 @@ def _unequal(biases: Sequence[Any]) -> Iterator[None]:
 
 def quantize_aware(
     model: keras.Model | str,
-    samples: Any,
+    samples: Any = None,
     *,
-    target: str | Target = "android-cpu",
+    target: str = "android-cpu",
     size: Sequence[int] | None = None,
     train_size: Sequence[int] | None = None,
     convention: Convention | None = None,
-    head: str | None = None,
     method: str = "minmax",
     ranges: str = "learned",
     keep: str | None = None,
@@ -193,12 +191,11 @@ def quantize_aware(
     Args:
         model: Functional or Sequential, or the name of a zoo entry.
         samples: What the ranges come from, as `calibration` of `kerasdeconv.export.export`.
-        target: A target for TFLite files.
+        target: A target for TFLite files, by its name.
         size: Height and width (depth first for volumes) of the file's input, where the model leaves
-            them open.
+            them open; an entry's own by default.
         train_size: Those of the training's pictures, where they differ.
         convention: What goes in and comes out, where the model is none of the zoo.
-        head: See `kerasdeconv.export.export`.
         method: How ranges are chosen, one of `ranges.METHODS`.
         ranges: "learned", or "fixed" as they were chosen.
         keep: What training does not undo in a model that was pruned ("zeros") or clustered
@@ -215,19 +212,25 @@ def quantize_aware(
         ExportError: A package is missing, a side is free and no size is given, or the lowered
             network takes no other size for the training.
         LoweringError: The model is not functional, never built, or cannot be copied.
+        TargetError: No such target, or one for other files.
         ValueError: The network cannot take the size, or no such ranges, or nothing such to keep.
     """
+    chosen = load_target(target)
+    if chosen.format != "tflite":
+        raise TargetError(
+            f"Training rounds as int8 TFLite files do: name a target. Received: {target!r}"
+        )
     subject = resolve(model, convention, None)
-    meaning = subject.convention
-    lowered = lower(subject.model, target, size, precision="int8", head=head)
-    if meaning.output == "pixels":
+    shapes = shapes_of(subject, size, 1)
+    found = find_samples(subject, "int8", samples, shapes).values
+    lowered = lower_for(subject.model, shapes, chosen, "int8").model
+    if subject.convention.output == "pixels":
         lowered, _ = without_clip(lowered)
-    found = _samples(samples, lowered, meaning)
     aware = aware_of(
         lowered,
-        with_head(subject.model, head),
+        subject.model,
         found,
-        meaning,
+        subject.convention,
         train_size=train_size,
         method=method,
         ranges=ranges,
@@ -361,13 +364,3 @@ def resized(
     ):
         raise refused
     return made
-
-
-def _samples(samples: Any, model: keras.Model, convention: Convention) -> list[Any]:
-    shapes = [(1, *tensor.shape[1:]) for tensor in model.inputs]
-    if len(shapes) > 1:
-        found: list[Any] = cal.samples_of_several(samples, shapes)
-        return found
-    if samples is None:
-        raise ExportError("Quantization needs samples of the model's input. Received: None")
-    return cal.samples_from(samples, shapes[0], convention)

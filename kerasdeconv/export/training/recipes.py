@@ -13,7 +13,6 @@ from kerasdeconv.data.patches import FollowEpoch
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.candidates import Candidate, Prepared, finish_lowered, prepare_lowered
 from kerasdeconv.export.job import Job
-from kerasdeconv.export.lowering import with_head
 from kerasdeconv.export.quantization.weights import with_kernels
 from kerasdeconv.export.training.aware import QuantizeAware, aware_of, resized
 from kerasdeconv.export.training.compress import (
@@ -59,6 +58,11 @@ def read_lesson(job: Job, recipe: str | Path, data: str | Path | None) -> Lesson
         raise ValueError(
             f"The recipe is for {read.entry!r}: export that, or a model like it (like=). "
             f"Received: {job.subject.name!r}"
+        )
+    if read.start or read.fit.weight_decay:
+        raise ValueError(
+            "Training for 8 bits starts from the model that is exported, without weight decay. "
+            f"Received: start={read.start!r}, weight_decay={read.fit.weight_decay}"
         )
     if data is None:
         raise ExportError(
@@ -140,7 +144,7 @@ def _train(job: Job, prepared: Prepared, lesson: Lesson) -> tuple[QuantizeAware,
     training, validation = make_datasets(recipe, lesson.data)
     patch = keras.tree.flatten(training[0][0])[0].shape
     model = prepared.model
-    original: keras.Model | None = with_head(job.subject.model, job.head)
+    original: keras.Model | None = job.subject.model
     batch = patch[0] if len(patch) > 4 else None
 
     def fit(made: Compressed | QuantizeAware, epochs: int) -> dict[str, list[float]]:
