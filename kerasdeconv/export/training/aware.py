@@ -185,8 +185,8 @@ def quantize_aware(
 ) -> QuantizeAware:
     """Prepares a network for training that knows of quantization.
 
-    At first it computes what `export` with `precision="int8"` would give: the ranges come from the
-    samples.
+    At first it computes what a calibrated file would, with each weight rounded to the nearest step:
+    the ranges come from the samples.
 
     Args:
         model: Functional or Sequential, or the name of a zoo entry.
