@@ -5,7 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 
+import keras
 import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Starts each test, and fixtures that it is the first to use, with the same random numbers."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="module", autouse=True)
