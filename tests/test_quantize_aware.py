@@ -26,6 +26,7 @@ from kerasdeconv import layers, models
 from kerasdeconv.convention import Convention
 from kerasdeconv.data.patches import FollowEpoch, RandomPatches
 from kerasdeconv.errors import DataError, ExportError, TargetError
+from kerasdeconv.export import export
 from kerasdeconv.export.artifact import Artifact, float_operators, read_artifact
 from kerasdeconv.export.lowering import lower
 from kerasdeconv.export.tflite import to_tflite
@@ -210,7 +211,7 @@ def test_pixels_come_out_in_steps_of_one(tmp_path):
     made = trained(aware, samples)[0]
     np.testing.assert_array_equal(made, np.rint(made))
     assert made.min() >= 0 and made.max() <= 255
-    clipped = np.clip(answers(model, samples[0])[0], 0, 255)
+    clipped = np.clip(answers(aware.source, samples[0])[0], 0, 255)
     # Float rounding of 1e-7 in a few layers, on 255.
     np.testing.assert_allclose(answers(aware.to_keras(), samples[0])[0], clipped, atol=1e-2)
 
@@ -261,22 +262,29 @@ def uneven(spread: float) -> keras.Model:
     return model
 
 
-def test_training_repairs_what_rounding_breaks():
-    """Measured: 30.8 dB before the training, 35.3 after it."""
+def test_training_repairs_what_rounding_breaks(tmp_path):
+    """Large outliers: one channel holds 100 times what another does, in one range."""
     import tensorflow as tf
 
-    model = uneven(30)
+    model = uneven(100)
     inputs = np.concatenate(pictures((16, 16, 3), 32))
     data = tf.data.Dataset.from_tensor_slices((inputs, np.asarray(model(inputs)))).batch(4)
-    aware = quantize_aware(model, inputs, convention=PIXELS)
-    unseen = pictures((16, 16, 3), 8, seed=9)
+    unseen = pictures((16, 16, 3), 32, seed=9)
     want = np.stack([answers(model, sample)[0] for sample in unseen])
-    before = psnr(want, run(aware.to_tflite(), unseen)[0])
+
+    def quality(content: bytes) -> float:
+        return psnr(want, run(content, unseen)[0])
+
+    chosen = {"target": "android-cpu", "precision": "int8", "calibration": inputs, "tune": False}
+    plain = export(model, tmp_path, convention=PIXELS, ranges="mse", door="float32", **chosen)
+    calibrated = quality(Path(plain.artifact).read_bytes())
+    aware = quantize_aware(model, inputs, convention=PIXELS, method="mse")
+    assert quality(aware.to_tflite()) == pytest.approx(calibrated, abs=0.01)  # where it begins
     keras.utils.set_random_seed(0)
-    rate = keras.optimizers.schedules.CosineDecay(3e-3, 40 * 8)
-    aware.fit(data, loss="mse", epochs=40, learning_rate=rate)
-    after = psnr(want, run(aware.to_tflite(), unseen)[0])
-    assert after > before + 2.5
+    rate = keras.optimizers.schedules.CosineDecay(3e-3, 80 * 8)
+    aware.fit(data, loss="mse", epochs=80, learning_rate=rate)
+    after = quality(aware.to_tflite())
+    assert after > calibrated + 1  # measured: 26.8 dB and 28.6 dB
     # The weights are back in Keras, and without rounding they do no worse.
     found = np.stack([answers(aware.to_keras(), sample)[0] for sample in unseen])
     assert psnr(want, found) > after

@@ -48,6 +48,7 @@ class Report:
         training: Where the network was trained for 8 bits: the `recipe`, the `data`, the losses of
             each epoch, and what was measured in the file: its `sparsity` (share of zeros among the
             weights), `unique_weights` (different values in the tensor with most) and `gzip_bytes`.
+            `sparse_inference` says whether the runtime skips zeros.
     """
 
     artifact: str
@@ -131,6 +132,7 @@ class Report:
                     f"{self.training['gzip_bytes'] / 1e6:.3f} MB in gzip",
                 )
             )
+            rows.append(("sparse inference", self.training["sparse_inference"]))
         rows += [("in float", line) for line in self.float_operators]
         rows += [("note", line) for line in self.warnings]
         return rows

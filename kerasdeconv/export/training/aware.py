@@ -20,6 +20,7 @@ from kerasdeconv.export.function import freeze, output_names
 from kerasdeconv.export.job import find_samples, resolve, shapes_of
 from kerasdeconv.export.lowering import lower_for
 from kerasdeconv.export.pixel_output import without_clip
+from kerasdeconv.export.quantization.weights import fitted_kernels, with_kernels
 from kerasdeconv.export.targets import load_target
 from kerasdeconv.export.tflite import to_int8
 from kerasdeconv.export.training.bridge import Bridge, cross
@@ -185,8 +186,8 @@ def quantize_aware(
 ) -> QuantizeAware:
     """Prepares a network for training that knows of quantization.
 
-    At first it computes what a calibrated file would, with each weight rounded to the nearest step:
-    the ranges come from the samples.
+    It begins where calibration ends: with ranges from the samples, and weights rounded to fit them
+    (in a model that was pruned or clustered, with the weights as they are).
 
     Args:
         model: Functional or Sequential, or the name of a zoo entry.
@@ -226,17 +227,19 @@ def quantize_aware(
     lowered = lower_for(subject.model, shapes, chosen, "int8").model
     if subject.convention.output == "pixels":
         lowered, _ = without_clip(lowered)
-    aware = aware_of(
-        lowered,
-        subject.model,
-        found,
-        subject.convention,
-        train_size=train_size,
-        method=method,
-        ranges=ranges,
-        keep=keep,
-        batch=batch,
-    )
+    kernels = fitted_kernels(lowered, found, format="tflite") if keep is None else {}
+    with with_kernels(lowered, kernels):
+        aware = aware_of(
+            lowered,
+            subject.model,
+            found,
+            subject.convention,
+            train_size=train_size,
+            method=method,
+            ranges=ranges,
+            keep=keep,
+            batch=batch,
+        )
     aware.original = model, found
     return aware
 

@@ -22,6 +22,8 @@ from kerasdeconv.export.training.legacy import load_tfmot
 from kerasdeconv.graph import Node, build, read
 
 SCHEDULES = ("constant", "polynomial")
+# Whether XNNPACK skips zeros of an int8 file. See docs/quantization.md.
+SPARSE_INFERENCE = "not used: XNNPACK has sparse kernels for float convolutions alone"
 # The kernels of depthwise convolutions are small and sensitive; the toolkit leaves them alone, too.
 _KINDS = ("Conv2D", "Conv2DTranspose", "Conv3D", "Conv3DTranspose", "Dense")
 

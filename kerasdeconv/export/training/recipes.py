@@ -16,6 +16,7 @@ from kerasdeconv.export.job import Job
 from kerasdeconv.export.quantization.weights import with_kernels
 from kerasdeconv.export.training.aware import QuantizeAware, aware_of, resized
 from kerasdeconv.export.training.compress import (
+    SPARSE_INFERENCE,
     Compressed,
     cluster,
     compressed_size,
@@ -125,6 +126,7 @@ def make_trained(
         "sparsity": sparsity(path),
         "unique_weights": unique_weights(path),
         "gzip_bytes": compressed_size(path),
+        "sparse_inference": SPARSE_INFERENCE,
     }
     return finish_lowered(job, prepared, path), aware.to_keras(), said
 
