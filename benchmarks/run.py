@@ -6,6 +6,8 @@ cores that other work shared. A part of it:
     python benchmarks/run.py --part figures --only '*transposed*'
     python benchmarks/run.py --part zoo --only 'unet*' 'espcn*'
     python benchmarks/run.py --all                # with the largest entries, too
+
+Rows of a part that another processor measured than the rest are marked with its name.
 """
 
 from __future__ import annotations
@@ -138,7 +140,10 @@ def main(given: list[str]) -> int:
     large = {name: why for name in zoo.list_models() if (why := too_large(name))}
     if not arguments.all:
         names = [name for name in names if name not in large]
-    results: Results = {**old, "machine": {**machine(), "threads": 1}}
+    here = {**machine(), "threads": 1}
+    results: Results = dict(old)
+    results.setdefault("machine", here)
+    elsewhere = here["processor"] != results["machine"]["processor"]
     parts = {"figures": lambda: figure_rows(chosen), "zoo": lambda: zoo_rows(names)}
     started = time.monotonic()
     for part, rows in parts.items():
@@ -148,7 +153,7 @@ def main(given: list[str]) -> int:
         fresh: list[dict[str, Any]] = []
         with quiet():
             for said, row in rows():
-                fresh.append(row)
+                fresh.append(row | ({"processor": here["processor"]} if elsewhere else {}))
                 results[part] = merged(base, fresh)
                 measured = {entry["name"] for entry in results["zoo"]}
                 results["left_out"] = {

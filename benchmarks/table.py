@@ -96,20 +96,20 @@ def _figure(row: Mapping[str, Any]) -> str:
 
 def _remarks(figures: list[Mapping[str, Any]]) -> list[str]:
     """What the rows do not say, one line each."""
-    noted = [row for row in figures if row["note"]]
-    if not noted:
-        return []
+    noted = [(row, [row["note"]] * bool(row["note"]) + _elsewhere(row)) for row in figures]
     lines = [
-        f"- {row['what']}, {row['target']} {row['precision']}: {row['note']}." for row in noted
+        f"- {row['what']}, {row['target']} {row['precision']}: {'; '.join(notes)}."
+        for row, notes in noted
+        if notes
     ]
-    return ["", *lines]
+    return ["", *lines] if lines else []
 
 
 def _entry(row: Mapping[str, Any]) -> str:
     # Imported here, so that the tables of the figures need no Keras.
     from kerasdeconv.benchmark import Comparison
 
-    result = Comparison.from_dict(dict(row))
+    result = Comparison.from_dict({k: v for k, v in row.items() if k != "processor"})
     sides = result.shape[1:-1] or result.shape[1:]
     cells = (
         f"`{result.name}`",
@@ -120,9 +120,14 @@ def _entry(row: Mapping[str, Any]) -> str:
         _measure(result.ratio, "x"),
         _megabytes(result.stock_bytes),
         _megabytes(result.ours_bytes),
-        "; ".join(result.notes()),
+        "; ".join([*result.notes(), *_elsewhere(row)]),
     )
     return _line(cells)
+
+
+def _elsewhere(row: Mapping[str, Any]) -> list[str]:
+    """The processor of a row that was measured on another one than the rest."""
+    return [f"on {row['processor']}"] if "processor" in row else []
 
 
 def _line(cells: tuple[str, ...]) -> str:
