@@ -32,7 +32,7 @@ test-jax: $(JAX_STAMP)
 
 $(JAX_STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(JAX_VENV)
-	$(JAX_VENV)/bin/python $(PIP_INSTALL) keras jax pillow wrapt pytest
+	$(JAX_VENV)/bin/python $(PIP_INSTALL) keras jax pillow rich scipy wrapt pytest
 	$(JAX_VENV)/bin/python $(PIP_INSTALL) --no-deps -e .
 	touch $@
 

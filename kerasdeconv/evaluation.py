@@ -20,7 +20,12 @@ import numpy as np
 from kerasdeconv import runtime, zoo
 from kerasdeconv.convention import Convention
 from kerasdeconv.data.instances import instance_boxes
-from kerasdeconv.data.segmentation import LabelledImage, labelled_images, labelled_samples
+from kerasdeconv.data.segmentation import (
+    IGNORE,
+    LabelledImage,
+    labelled_images,
+    labelled_samples,
+)
 from kerasdeconv.data.super_resolution import degrade, high_resolution_images
 from kerasdeconv.data.volumes import LabelledVolume
 from kerasdeconv.errors import DataError
@@ -116,12 +121,12 @@ def evaluate(
     predictor = as_predictor(subject, convention)
     task = predictor.convention.task
     if task == "segmentation":
-        samples = _kept(labelled_samples(data), recipe)
+        samples = _kept(labelled_samples, data, recipe)
         _check_rank(predictor, samples[0])
         figures = _segmentation(predictor, samples, progress)
         count = len(samples)
     elif task == "instance-segmentation":
-        samples = _kept(labelled_images(data), recipe)
+        samples = _kept(labelled_images, data, recipe)
         figures = _instances(predictor, samples, progress)
         count = len(samples)
     elif task == "super-resolution":
@@ -185,17 +190,16 @@ def _check_rank(predictor: runtime.Predictor, sample: LabelledImage | LabelledVo
         )
 
 
-def _kept(samples: list[Any], recipe: str | Path | None) -> list[Any]:
+def _kept(
+    read: Callable[[str | Path], list[Any]], data: str | Path, recipe: str | Path | None
+) -> list[Any]:
     """The validation part of a recipe; everything without one."""
     if recipe is None:
-        return samples
-    from kerasdeconv.train import read_recipe
-    from kerasdeconv.train.run import split_samples
+        return read(data)
+    from kerasdeconv.train.parts import validation_part
+    from kerasdeconv.train.recipe import read_recipe
 
-    kept = split_samples(read_recipe(recipe).data, samples)[1]
-    if not kept:
-        raise DataError(f"The recipe leaves nothing for validation. Received: {str(recipe)!r}")
-    return kept
+    return validation_part(read_recipe(recipe).data, Path(data))
 
 
 def _segmentation(
@@ -206,7 +210,7 @@ def _segmentation(
     for done, sample in enumerate(samples, start=1):
         image, expected = sample.read()
         answer = _answer(predictor, image)
-        matrix = ConfusionMatrix(len(labels))
+        matrix = ConfusionMatrix(len(labels), ignore=IGNORE)
         matrix.update(expected, runtime.label_map(predictor.convention, answer))
         groups.setdefault(sample.group, []).append(matrix)
         progress(done, len(samples))

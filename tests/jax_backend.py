@@ -6,12 +6,18 @@ Run by `make test-jax` in an environment of its own; the default suite does not 
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 from contract import span
 from variants import VARIANTS
+
+from kerasdeconv.data.synthetic import synthetic_samples
+from kerasdeconv.imaging import write_image
 
 every_variant = pytest.mark.parametrize("name", VARIANTS)
 
@@ -50,3 +56,58 @@ def test_a_compiled_step_lowers_the_loss(name):
         np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-4 * span(plain))
     history = model.fit(inputs, targets, epochs=2, batch_size=2, verbose=0).history
     assert history["loss"][1] < history["loss"][0]
+
+
+_RECIPE = """
+entry = "espcn_x2"
+
+[data]
+kind = "super-resolution"
+folders = ["textures"]
+validation = 0.25
+patch = 12
+batch = 4
+steps = 3
+border = 3
+
+[fit]
+epochs = 2
+loss = { mean_squared_error = 1.0 }
+"""
+_SHARED_TRAINING = """
+import json, sys
+import keras
+import numpy as np
+from pathlib import Path
+from kerasdeconv import train
+
+folder = Path(sys.argv[1])
+recipe = train.read_recipe(folder / "recipe.toml")
+weights = {}
+for devices in (1, 4):
+    out = folder / str(devices)
+    model = train.run(recipe, data=folder, out=out, devices=devices)
+    kernel = model.get_layer("feature_0").kernel
+    print(json.dumps(len(kernel.value.sharding.device_set)))
+    weights[devices] = model.get_weights()
+for one, four in zip(weights[1], weights[4], strict=True):
+    # The same batches, summed in another order: float32 rounding, enlarged by Adam's division.
+    np.testing.assert_allclose(four, one, atol=1e-3)
+"""
+
+
+def test_several_devices_share_a_batch(tmp_path):
+    """Four CPU devices in one process train what one trains."""
+    for i, picture in enumerate(synthetic_samples("textures", 4, (48, 56))):
+        write_image(tmp_path / "textures" / f"{i}.png", picture)
+    (tmp_path / "recipe.toml").write_text(_RECIPE)
+    flags = "--xla_force_host_platform_device_count=4"
+    done = subprocess.run(
+        [sys.executable, "-c", _SHARED_TRAINING, str(tmp_path)],
+        env=os.environ | {"XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1", "4"]

@@ -24,7 +24,7 @@ from kerasdeconv.export.lowering import with_head
 from kerasdeconv.imaging import luma, resize_bicubic, to_uint8
 from kerasdeconv.metrics import ConfusionMatrix, psnr, ssim
 from kerasdeconv.train import read_recipe
-from kerasdeconv.train.run import split_samples
+from kerasdeconv.train.parts import labelled_parts
 
 L = keras.layers
 SIDE = 32
@@ -154,8 +154,8 @@ class TestSegmentation:
             'entry = "unet.nuclei"\n[data]\nkind = "segmentation"\nfolders = ["cells"]\n'
             "validation = 0.34\nsplit_seed = 5\n[fit]\nepochs = 1\nloss = { dice = 1.0 }\n"
         )
-        samples = labelled_images(cells)
-        training, validation = split_samples(read_recipe(recipe).data, samples)
+        plan = dataclasses.replace(read_recipe(recipe).data, folders=(cells.name,))
+        training, validation = labelled_parts(plan, cells.parent)
         assert (len(training), len(validation)) == (8, 4)
         chosen = tmp_path / "chosen"
         for part in ("images", "instances"):

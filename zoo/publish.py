@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 
 from kerasdeconv import zoo
-from kerasdeconv.data.segmentation import labelled_samples
 from kerasdeconv.data.volumes import fit_volume
 from kerasdeconv.evaluation import evaluate
 from kerasdeconv.export import export
 from kerasdeconv.export.calibration import from_pictures
 from kerasdeconv.imaging import list_images, read_image
 from kerasdeconv.train import Recipe, read_recipe
-from kerasdeconv.train.run import split_samples
+from kerasdeconv.train.parts import labelled_parts
 from kerasdeconv.zoo.cards import Card, Metric, WeightsFile, update_card
 
 HERE = Path(__file__).parent
@@ -35,27 +34,47 @@ EXPORTS = [
     ("onnxruntime-cpu", "float32"),
     ("onnxruntime-cpu", "int8"),
 ]
-# What the cards' figures are measured on, and the figures of a result that they show.
-PROTOCOLS: dict[str, Any] = {
-    "super-resolution": {
+_IOU = {"mean_iou": ("mean IoU", 4)}
+# What the cards' figures are measured on, by task and the folder that is trained on, and the
+# figures of a result that they show; a path leads to those below others.
+PROTOCOLS: dict[tuple[str, str], Any] = {
+    ("super-resolution", "sr_t91"): {
         "folder": "sr_set5",
         "title": "Set5",
         "figures": {"psnr_y": ("PSNR on Y (dB)", 2), "ssim_y": ("SSIM on Y", 4)},
     },
-    "segmentation": {
+    ("segmentation", "dsb2018_nuclei"): {
         "folder": "dsb2018_nuclei",
         "title": "DSB 2018 validation split",
-        "figures": {"mean_iou": ("mean IoU", 4)},
+        "figures": _IOU,
     },
-    "volumes": {
+    ("instance-segmentation", "dsb2018_nuclei"): {
+        "folder": "dsb2018_nuclei",
+        "title": "DSB 2018 validation split, true boxes given",
+        "figures": {"mean_iou": ("mean IoU over instances", 4)},
+    },
+    ("segmentation", "msd_hippocampus"): {
         "folder": "msd_hippocampus",
         "title": "MSD hippocampus validation split",
         "figures": {"mean_dice": ("mean Dice", 4)},
     },
-    "instance-segmentation": {
-        "folder": "dsb2018_nuclei",
-        "title": "DSB 2018 validation split, true boxes given",
-        "figures": {"mean_iou": ("mean IoU over instances", 4)},
+    ("segmentation", "isbi2012_em"): {
+        "folder": "isbi2012_em",
+        "title": "ISBI 2012, slices 20 to 25",
+        "figures": {
+            "dice.membrane": ("Dice of membranes", 4),
+            "pixel_accuracy": ("pixel accuracy", 4),
+        },
+    },
+    ("segmentation", "drive/train"): {
+        "folder": "drive/train",
+        "title": "DRIVE training half, images 36 to 40",
+        "figures": {"auc": ("ROC AUC in the field of view", 4), "dice.vessel": ("Dice", 4)},
+    },
+    ("segmentation", "camvid/train"): {
+        "folder": "camvid/val",
+        "title": "CamVid val",
+        "figures": _IOU,
     },
 }
 # Tasks whose data have a validation part of their own.
@@ -87,7 +106,7 @@ def main() -> None:
             size_bytes=len(content),
             file=f"{card.name}.npz",
         ),
-        metrics=metrics(card, result),
+        metrics=metrics(card, recipe, result),
     )
     for row in result["rows"]:
         print({key: row[key] for key in ("format", "precision", "calibration", "metrics")})
@@ -95,7 +114,7 @@ def main() -> None:
 
 def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any]:
     """Measures the Keras model and every export, int8 with both kinds of calibration."""
-    protocol = PROTOCOLS[kind_of(card)]
+    protocol = PROTOCOLS[card.task, recipe.data.folders[0]]
     folder = data / protocol["folder"]
     kept = HERE / card.name / "recipe.toml" if card.task in SPLIT else None
 
@@ -134,25 +153,19 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
     return {"entry": card.name, "data": protocol["title"], "rows": rows}
 
 
-def kind_of(card: Card) -> str:
-    """The protocol of an entry: its task, or volumes."""
-    return "volumes" if len(card.export_size or ()) == 3 else card.task
-
-
 def training_pictures(card: Card, recipe: Recipe, data: Path) -> list[np.ndarray]:
     """Pictures of the training part of the data."""
-    folders = [data / name for name in recipe.data.folders]
     if card.task in SPLIT:
-        samples = [sample for folder in folders for sample in labelled_samples(folder)]
-        return [sample.read()[0] for sample in split_samples(recipe.data, samples)[0]]
+        return [sample.read()[0] for sample in labelled_parts(recipe.data, data)[0]]
+    folders = [data / name for name in recipe.data.folders]
     return [read_image(path) for folder in folders for path in list_images(folder / "HR")]
 
 
-def metrics(card: Card, result: dict[str, Any]) -> list[Metric]:
+def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
     """The figures that the card shows, the headline first."""
-    protocol, found = PROTOCOLS[kind_of(card)], []
+    protocol, found = PROTOCOLS[card.task, recipe.data.folders[0]], []
     folder = f"--data DATA/{protocol['folder']}"
-    recipe = f" --recipe zoo/{card.name}/recipe.toml" if card.task in SPLIT else ""
+    part = f" --recipe zoo/{card.name}/recipe.toml" if card.task in SPLIT else ""
     for key, (title, digits) in protocol["figures"].items():
         for row in result["rows"]:
             real = row["calibration"] == "training pictures"
@@ -161,25 +174,32 @@ def metrics(card: Card, result: dict[str, Any]) -> list[Metric]:
             found.append(
                 Metric(
                     metric=title,
-                    value=round(row["metrics"][key], digits),
+                    value=round(look_up(row["metrics"], key), digits),
                     precision=row["precision"],
                     format=row["format"],
                     data=protocol["title"] + (", calibrated with training pictures" * real),
-                    command=f"kerasdeconv evaluate {subject} {folder}{recipe}",
+                    command=f"kerasdeconv evaluate {subject} {folder}{part}",
                 )
             )
     for group, figures in result["rows"][0]["metrics"].get("groups", {}).items():
         found.append(
             Metric(
-                metric=protocol["figures"]["mean_iou"][0],
+                metric="mean IoU",
                 value=round(figures["mean_iou"], 4),
                 precision="float32",
                 format="keras",
                 data=f"{protocol['title']}, {group}",
-                command=f"kerasdeconv evaluate {card.name} {folder}{recipe}",
+                command=f"kerasdeconv evaluate {card.name} {folder}{part}",
             )
         )
     return found
+
+
+def look_up(figures: dict[str, Any], path: str) -> float:
+    """A figure of a result, or one below others: "dice.membrane"."""
+    for key in path.split("."):
+        figures = figures[key]
+    return float(figures)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

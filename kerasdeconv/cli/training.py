@@ -15,11 +15,18 @@ def train(
     recipe: Annotated[
         Path, typer.Argument(help="A TOML file, such as zoo/unet.nuclei/recipe.toml")
     ],
+    *,
     data: Annotated[Path, typer.Option(help="Folder that holds the recipe's data folders.")],
     out: Annotated[Path, typer.Option(help="Folder for the weights, the log and checkpoints.")],
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over instead of going on with what is in --out.")
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write logs for TensorBoard, too.")
+    ] = False,
+    devices: Annotated[
+        int, typer.Option(help="Devices that share each batch (KERAS_BACKEND=jax).")
+    ] = 1,
     json: Json = False,
 ) -> None:
     """Train a network by a recipe; a run that was interrupted goes on where it stopped.
@@ -32,7 +39,7 @@ def train(
     with terminal.steps("loading Keras"):
         from kerasdeconv.train import read_recipe, run
     plan = read_recipe(recipe)
-    run(plan, data=data, out=out, fresh=fresh)
+    run(plan, data=data, out=out, fresh=fresh, tensorboard=tensorboard, devices=devices)
     weights = out / "weights.npz"
     if json:
         terminal.print_json(

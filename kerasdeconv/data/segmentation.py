@@ -17,6 +17,8 @@ from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import list_images, read_image
 
 MASK_FOLDERS = ("instances", "masks", "labels")
+# The label of pixels that belong to no class, as in the Pascal VOC data.
+IGNORE = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,24 +29,38 @@ class LabelledImage:
         image: Picture file.
         mask: Label file: class numbers, or instance numbers if its folder is `instances`.
         group: What kind of picture it is (from `index.json`), for stratified splits; may be "".
+        field: File that is black where the picture has no labels, if there is one.
+        values: Value of each class in the label file; other values are no class. Without them
+            values are class numbers.
     """
 
     image: Path
     mask: Path
     group: str = ""
+    field: Path | None = None
+    values: tuple[int, ...] = ()
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Reads the picture (uint8, H x W x 3) and its class numbers (uint8, H x W).
 
-        Instances become class 1, and so does 255 in a mask that holds only 0 and 255.
+        Instances become class 1, and so does 255 in a mask that holds only 0 and 255. In others
+        255 is the label of pixels that belong to no class.
 
         Raises:
-            DataError: A file cannot be read, or the two differ in size.
+            DataError: A file cannot be read, or they differ in size.
         """
         image, mask = self._read()
-        if self.mask.parent.name == "instances" or set(np.unique(mask)) <= {0, 255}:
-            mask = mask > 0
-        return image, mask.astype(np.uint8)
+        if self.values:
+            labels = np.full(mask.shape, IGNORE, np.uint8)
+            for number, value in enumerate(self.values):
+                labels[mask == value] = number
+        elif self.mask.parent.name == "instances" or set(np.unique(mask)) <= {0, 255}:
+            labels = (mask > 0).astype(np.uint8)
+        else:
+            labels = mask.astype(np.uint8)
+        if self.field is not None:
+            labels[_read_mask(self.field, labels.shape) == 0] = IGNORE
+        return image, labels
 
     def read_instances(self) -> tuple[np.ndarray, np.ndarray]:
         """Reads the picture (uint8, H x W x 3) and its instance numbers (int32, H x W).
@@ -60,55 +76,91 @@ class LabelledImage:
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
         image = read_image(self.image)
-        try:
-            with PIL.Image.open(self.mask) as file:
-                mask = np.asarray(file)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"Not a readable mask ({error}). Received: {self.mask}") from None
-        if mask.shape != image.shape[:2]:
-            raise DataError(
-                f"A mask must be one channel of its image's size {image.shape[:2]}, "
-                f"this one is {mask.shape}. Received: {self.mask}"
-            )
-        return image, mask
+        return image, _read_mask(self.mask, image.shape[:2])
 
 
-def labelled_images(folder: str | Path) -> list[LabelledImage]:
+def labelled_images(
+    folder: str | Path, *, labels: str = "", field: str = "", values: Sequence[int] = ()
+) -> list[LabelledImage]:
     """Lists the pictures in `images/` with their masks of the same name.
 
     Masks are PNG files in `instances/` (instance numbers), `masks/` or `labels/` (class numbers).
     An `index.json`, a list of objects with `id` and `group`, tells the groups.
+
+    Args:
+        folder: The folder.
+        labels: Folder of the masks beside `images`, if it has another name.
+        field: Folder of masks, named likewise, that are black where a picture has no labels.
+        values: Value of each class in the masks; other values are no class.
 
     Raises:
         DataError: There are no pictures, one has no mask, or the index is damaged.
     """
     folder = Path(folder)
     images = list_images(folder / "images")
-    masks = next((folder / name for name in MASK_FOLDERS if (folder / name).is_dir()), None)
+    names = (labels,) if labels else MASK_FOLDERS
+    masks = next((folder / name for name in names if (folder / name).is_dir()), None)
     if masks is None:
         raise DataError(
-            f"The folder needs {' or '.join(MASK_FOLDERS)} beside images. Received: {str(folder)!r}"
+            f"The folder needs {' or '.join(names)} beside images. Received: {str(folder)!r}"
         )
     groups = _groups(folder / "index.json")
     samples = []
     for image in images:
-        mask = masks / f"{image.stem}.png"
-        if not mask.is_file():
-            raise DataError(f"An image has no mask {str(mask)!r}. Received: {image.name}")
-        samples.append(LabelledImage(image, mask, groups.get(image.stem, "")))
+        name = f"{image.stem}.png"
+        sample = LabelledImage(
+            image,
+            masks / name,
+            groups.get(image.stem, ""),
+            field=folder / field / name if field else None,
+            values=tuple(values),
+        )
+        for file in (sample.mask, sample.field):
+            if file is not None and not file.is_file():
+                raise DataError(f"An image has no mask {str(file)!r}. Received: {image.name}")
+        samples.append(sample)
     return samples
 
 
-def labelled_samples(folder: str | Path) -> list[Any]:
+def labelled_samples(
+    folder: str | Path, *, labels: str = "", field: str = "", values: Sequence[int] = ()
+) -> list[Any]:
     """Lists the labelled volumes of a folder, or its labelled pictures where it has no volumes.
+
+    Args:
+        folder: The folder.
+        labels: See `labelled_images`; pictures alone.
+        field: See `labelled_images`; pictures alone.
+        values: See `labelled_images`; pictures alone.
 
     Raises:
         DataError: As `labelled_images` and `labelled_volumes`.
+        ValueError: An option is given for volumes.
     """
     images = Path(folder) / "images"
     if images.is_dir() and any(is_volume(path) for path in images.iterdir()):
+        if labels or field or values:
+            raise ValueError(
+                "labels, field and values are for pictures, and the folder has volumes. "
+                f"Received: {labels!r}, {field!r}, {list(values)}"
+            )
         return list(labelled_volumes(folder))
-    return list(labelled_images(folder))
+    return list(labelled_images(folder, labels=labels, field=field, values=values))
+
+
+def _read_mask(path: Path, sides: tuple[int, ...]) -> np.ndarray:
+    """Reads a picture of one channel, which must have this height and width."""
+    try:
+        with PIL.Image.open(path) as file:
+            mask = np.asarray(file)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"Not a readable mask ({error}). Received: {path}") from None
+    if mask.shape != sides:
+        raise DataError(
+            f"A mask must be one channel of its image's size {sides}, "
+            f"this one is {mask.shape}. Received: {path}"
+        )
+    return mask
 
 
 def _groups(index: Path) -> dict[str, str]:

@@ -19,8 +19,13 @@ class DataRecipe:
     Attributes:
         kind: "segmentation", "instance-segmentation" or "super-resolution".
         folders: Data folders, below the folder given on the command line.
+        labels: Segmentation: folder of the label files, if not `instances`, `masks` or `labels`.
+        field: Segmentation: folder of masks that are black where a picture has no labels.
+        values: Segmentation: value of each class in the label files; other values are no class.
         validation: Share of the pictures kept for validation.
         split_seed: Seed of that choice.
+        held_out: Names of the pictures kept instead, without suffix; "2?" is 20 to 29.
+        validation_folders: Data folders for validation instead.
         patch: Side of a patch in input pixels, or voxels.
         sides: Volumes: depth, height and width of a patch, if they differ.
         batch: Samples in a batch.
@@ -35,8 +40,13 @@ class DataRecipe:
 
     kind: str
     folders: tuple[str, ...]
+    labels: str = ""
+    field: str = ""
+    values: tuple[int, ...] = ()
     validation: float = 0.2
     split_seed: int = 0
+    held_out: tuple[str, ...] = ()
+    validation_folders: tuple[str, ...] = ()
     patch: int = 256
     sides: tuple[int, ...] = ()
     batch: int = 8
@@ -55,18 +65,26 @@ class FitRecipe:
     Attributes:
         epochs: Epochs.
         loss: Weight of each loss, named as Keras names it.
-        learning_rate: Peak learning rate of Adam; it falls along a cosine to nearly zero.
+        learning_rate: Peak learning rate of Adam.
+        schedule: How it falls from there: "cosine" (to a thousandth), "polynomial" or "constant".
         warmup: Share of all steps in which the learning rate rises to its peak.
         weight_decay: Decoupled weight decay (AdamW); 0 for Adam.
+        clip_norm: Greatest norm of all gradients together; 0 for any.
         average: Momentum of the running average of the weights that is kept; 0 for none.
+        precision: "float32", or "mixed_bfloat16" for convolutions in 16 bits.
+        patience: Epochs without a lower validation loss after which training ends; 0 for all.
     """
 
     epochs: int
     loss: dict[str, float]
     learning_rate: float = 1e-3
+    schedule: str = "cosine"
     warmup: float = 0.02
     weight_decay: float = 0.0
+    clip_norm: float = 0.0
     average: float = 0.0
+    precision: str = "float32"
+    patience: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,21 +12,30 @@ import keras
 from kerasdeconv import zoo
 from kerasdeconv.data.instances import InstancePatches
 from kerasdeconv.data.patches import FollowEpoch, RandomPatches
-from kerasdeconv.data.segmentation import (
-    SegmentationPatches,
-    labelled_images,
-    labelled_samples,
-)
+from kerasdeconv.data.segmentation import SegmentationPatches
 from kerasdeconv.data.splits import split
 from kerasdeconv.data.super_resolution import SuperResolutionPatches, high_resolution_images
 from kerasdeconv.data.volumes import LabelledVolume, VolumePatches
 from kerasdeconv.errors import DataError, closest
 from kerasdeconv.losses import WeightedSum
+from kerasdeconv.train.devices import data_parallel
+from kerasdeconv.train.parts import labelled_parts
+from kerasdeconv.train.precision import mix_precision
 from kerasdeconv.train.progress import Progress
-from kerasdeconv.train.recipe import CompressRecipe, DataRecipe, FitRecipe, Recipe
+from kerasdeconv.train.recipe import CompressRecipe, FitRecipe, Recipe
+from kerasdeconv.train.schedules import make_schedule
+from kerasdeconv.train.stopping import StopEarly
 
 
-def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = False) -> keras.Model:
+def run(
+    recipe: Recipe,
+    *,
+    data: str | Path,
+    out: str | Path,
+    fresh: bool = False,
+    tensorboard: bool = False,
+    devices: int = 1,
+) -> keras.Model:
     """Trains a network by a recipe.
 
     A run that was interrupted goes on after its last whole epoch when it is started again with the
@@ -36,6 +46,8 @@ def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = Fals
         data: Folder that holds the recipe's data folders.
         out: Where `weights.npz`, `log.csv` and the checkpoints go.
         fresh: Whether to start over instead of going on.
+        tensorboard: Whether to write logs for TensorBoard, too, into `tensorboard/` in `out`.
+        devices: Devices that share each batch, see `kerasdeconv.train.devices`.
 
     Returns:
         The trained network.
@@ -43,7 +55,8 @@ def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = Fals
     Raises:
         DataError: A data folder is missing or cannot be used.
         UnknownModel: The recipe names no zoo entry.
-        ValueError: The recipe is one for an export.
+        ValueError: The recipe is one for an export, or names something that does not exist, or
+            there are not as many devices.
         WeightsError: The weights to start from are missing or damaged, or none fits.
     """
     if recipe.compress != CompressRecipe():
@@ -51,47 +64,83 @@ def run(recipe: Recipe, *, data: str | Path, out: str | Path, fresh: bool = Fals
             "Weights are compressed by an export that trains: kerasdeconv export --qat RECIPE. "
             f"Received: compress={recipe.compress}"
         )
+    if tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError(
+            "Logs for TensorBoard need the package: pip install tensorboard. "
+            f"Received: tensorboard={tensorboard}"
+        )
     out = Path(out)
     keras.utils.set_random_seed(recipe.seed)
+    with data_parallel(devices, recipe.data.batch):
+        model = _compiled(recipe, out)
+        training, validation = make_datasets(recipe, Path(data))
+        if fresh:  # not before the recipe has proved to be sound
+            _clear(out)
+        _fit(model, recipe.fit, (training, validation), out, tensorboard=tensorboard)
+    zoo.save_weights(model, out / "weights.npz")
+    return model
+
+
+def _compiled(recipe: Recipe, out: Path) -> keras.Model:
+    """The network with the weights to start from, an optimizer and a loss."""
     model = zoo.load(recipe.entry, weights=None)
     if recipe.start:
         zoo.load_weights(model, out.parent / recipe.start, partial=True)
-    training, validation = make_datasets(recipe, Path(data))
+    mix_precision(model, recipe.fit.precision)
     model.compile(
         optimizer=make_optimizer(recipe.fit, recipe.fit.epochs * recipe.data.steps),
         loss=WeightedSum(recipe.fit.loss),
         weighted_metrics=_metrics(recipe.data.kind, model.output_shape[-1]),
     )
-    if fresh:  # not before the recipe has proved to be sound
-        for leftover in ("checkpoint", "log.csv", "weights.npz"):  # nothing else in the folder
-            shutil.rmtree(out / leftover, ignore_errors=True)
-            (out / leftover).unlink(missing_ok=True)
+    return model
+
+
+def _clear(out: Path) -> None:
+    """Removes what a run left in its folder, and nothing else there."""
+    for leftover in ("checkpoint", "tensorboard", "log.csv", "weights.npz"):
+        shutil.rmtree(out / leftover, ignore_errors=True)
+        (out / leftover).unlink(missing_ok=True)
+
+
+def _fit(
+    model: keras.Model,
+    fit: FitRecipe,
+    parts: tuple[RandomPatches, RandomPatches],
+    out: Path,
+    *,
+    tensorboard: bool,
+) -> None:
+    """Trains a compiled network, with logs and checkpoints."""
+    training, validation = parts
     out.mkdir(parents=True, exist_ok=True)
-    checkpoint = out / "checkpoint"
-    log = keras.callbacks.CSVLogger(str(out / "log.csv"), append=checkpoint.exists())
-    progress = Progress(recipe.fit.epochs)
+    checkpoint, table = out / "checkpoint", out / "log.csv"
+    log = keras.callbacks.CSVLogger(str(table), append=checkpoint.exists())
+    progress = Progress(fit.epochs)
+    callbacks = [FollowEpoch(training)]
+    if fit.patience:  # before the log, which empties the file of an earlier run
+        callbacks.append(StopEarly(fit.patience, table if checkpoint.exists() else None))
+    callbacks += [
+        log,
+        # Two checkpoints: one may be cut off while it is written.
+        keras.callbacks.BackupAndRestore(
+            str(checkpoint), double_checkpoint=True, delete_checkpoint=False
+        ),
+        progress,
+    ]
+    if tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(str(out / "tensorboard")))
     try:
         model.fit(
             training,
             validation_data=validation,
-            epochs=recipe.fit.epochs,
+            epochs=fit.epochs,
             verbose=0,
             shuffle=False,  # batches are random as it is; a shuffled order could not be resumed
-            callbacks=[
-                FollowEpoch(training),
-                log,
-                # Two checkpoints: one may be cut off while it is written.
-                keras.callbacks.BackupAndRestore(
-                    str(checkpoint), double_checkpoint=True, delete_checkpoint=False
-                ),
-                progress,
-            ],
+            callbacks=callbacks,
         )
     finally:  # Ctrl-C too gives back the file and the terminal's cursor
         log.on_train_end()
         progress.on_train_end()
-    zoo.save_weights(model, out / "weights.npz")
-    return model
 
 
 def make_datasets(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
@@ -107,47 +156,29 @@ def make_datasets(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPa
     task = zoo.card(recipe.entry).convention.task
     if task != kind:
         raise ValueError(f"{recipe.entry!r} needs data of kind {task!r}. Received: {kind!r}")
-    folders = [folder / name for name in recipe.data.folders]
-    for path in folders:
-        if not path.is_dir():
-            raise DataError(f"No such data folder. Received: {str(path)!r}")
-    return _DATASETS[kind](recipe, folders)
-
-
-def split_samples(data: DataRecipe, samples: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Splits labelled pictures or volumes as a recipe says: whole ones, stratified by group."""
-    groups = [sample.group for sample in samples]
-    return split(samples, data.validation, groups=groups, seed=data.split_seed)
+    for name in (*recipe.data.folders, *recipe.data.validation_folders):
+        if not (folder / name).is_dir():
+            raise DataError(f"No such data folder. Received: {str(folder / name)!r}")
+    return _DATASETS[kind](recipe, folder)
 
 
 def make_optimizer(fit: FitRecipe, steps: int) -> keras.optimizers.Optimizer:
-    """Builds Adam(W) with warm-up, cosine decay, and a running average of the weights."""
+    """Builds Adam(W) with a schedule and a running average of the weights."""
     return keras.optimizers.AdamW(
         make_schedule(fit, steps),
         weight_decay=fit.weight_decay,
+        global_clipnorm=fit.clip_norm or None,
         use_ema=fit.average > 0,
         ema_momentum=fit.average or 0.99,
     )
 
 
-def make_schedule(fit: FitRecipe, steps: int) -> Any:
-    """Builds the learning rate: a linear warm-up, then a cosine to a thousandth."""
-    return keras.optimizers.schedules.CosineDecay(
-        fit.learning_rate / 100,
-        decay_steps=max(1, round(steps * (1 - fit.warmup))),
-        alpha=1e-3,
-        warmup_target=fit.learning_rate,
-        warmup_steps=round(steps * fit.warmup),
-    )
-
-
-def _segmentation(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, RandomPatches]:
+def _segmentation(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
     data = recipe.data
-    samples = [sample for folder in folders for sample in labelled_samples(folder)]
-    training, validation = split_samples(data, samples)
+    training, validation = labelled_parts(data, folder)
     options: dict[str, Any] = {"patch": data.patch, "batch_size": data.batch, "seed": recipe.seed}
     steps = max(1, len(validation) // data.batch)
-    if isinstance(samples[0], LabelledVolume):
+    if isinstance(training[0], LabelledVolume):
         options["patch"] = data.sides or data.patch
         return (
             VolumePatches(training, steps=data.steps, **options),
@@ -159,15 +190,14 @@ def _segmentation(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, R
     )
 
 
-def _instances(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, RandomPatches]:
+def _instances(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
     data = recipe.data
     arguments = zoo.card(recipe.entry).arguments
     if arguments.get("boxes") not in (None, data.boxes):
         raise ValueError(
             f"{recipe.entry!r} takes {arguments['boxes']} boxes. Received: boxes={data.boxes}"
         )
-    samples = [sample for folder in folders for sample in labelled_images(folder)]
-    training, validation = split_samples(data, samples)
+    training, validation = labelled_parts(data, folder)
     options: dict[str, Any] = {
         "boxes": data.boxes,
         "mask_size": 2 * arguments.get("size", 14),
@@ -182,12 +212,17 @@ def _instances(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, Rand
     )
 
 
-def _super_resolution(recipe: Recipe, folders: list[Path]) -> tuple[RandomPatches, RandomPatches]:
+def _super_resolution(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
     data = recipe.data
     card = zoo.card(recipe.entry)
     scale, color = card.convention.scale, card.convention.color
-    images = [image for folder in folders for image in high_resolution_images(folder, color)]
-    training, validation = split(images, data.validation, seed=data.split_seed)
+    parts = [
+        [image for name in names for image in high_resolution_images(folder / name, color)]
+        for names in (data.folders, data.validation_folders)
+    ]
+    training, validation = parts
+    if not data.validation_folders:
+        training, validation = split(training, data.validation, seed=data.split_seed)
     levels = [scale]
     if card.arguments.get("progressive"):  # a target for each doubling
         levels = [scale >> level for level in range(scale.bit_length() - 1)]
