@@ -289,6 +289,10 @@ def test_training_repairs_what_rounding_breaks(tmp_path):
     found = np.stack([answers(aware.to_keras(), sample)[0] for sample in unseen])
     assert psnr(want, found) > after
     assert not np.allclose(found, want, atol=1e-6)
+    # A file is compared with what was trained, roundings and all: with the float weights it would
+    # agree to about `after`.
+    report = export(aware, tmp_path, target="android-cpu", precision="int8", tune=False)
+    assert report.verification["psnr_db"] > after + 10
 
 
 class Lessons(RandomPatches):

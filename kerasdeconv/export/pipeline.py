@@ -249,7 +249,7 @@ class _Made:
         best: The file.
         latency: See `Report`.
         mixed: See `Report`.
-        reference: What the file computes, in float.
+        reference: What the file computes: in float, or rounded as it was trained for 8 bits.
         training: See `Report`.
     """
 

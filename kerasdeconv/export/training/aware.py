@@ -103,6 +103,16 @@ class QuantizeAware:
         outputs = [clip(first), *others]
         return keras.Model(model.input, outputs if others else outputs[0], name=model.name)
 
+    def rounded(self) -> keras.Model:
+        """Returns a Keras 3 model that rounds as the file does, to compare with; not to be saved.
+
+        From the float model of `to_keras` the file may differ by much: the weights were trained to
+        make up for the roundings.
+        """
+        self._settle()
+        answers = _Rounding(self._file.bridge.model)(self.source.inputs)
+        return keras.Model(self.source.inputs, answers, name=self.source.name)
+
     def to_tflite(self, *, door: str = "float32", pixel_output: bool | None = None) -> bytes:
         """Converts the network to a file in which every operator computes with integers.
 
@@ -149,6 +159,17 @@ class QuantizeAware:
             ]
 
         return freeze(infer)
+
+
+class _Rounding(keras.layers.Layer):
+    """Calls a tf_keras model in a Keras 3 one, for inference alone."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(trainable=False)
+        self._call = lambda inputs: model(inputs, training=False)
+
+    def call(self, inputs: list[Any]) -> Any:
+        return self._call(inputs[0] if len(inputs) == 1 else inputs)
 
 
 @contextlib.contextmanager

@@ -103,7 +103,8 @@ def make_trained(
     """Makes the file of a network that is, or was, trained for 8 bits.
 
     Returns:
-        The file; the trained network in float; and what the report says of the training.
+        The file; the trained network that rounds as it does; and what the report says of the
+        training.
 
     Raises:
         DataError: The data cannot be used.
@@ -128,7 +129,7 @@ def make_trained(
         "gzip_bytes": compressed_size(path),
         "sparse_inference": SPARSE_INFERENCE,
     }
-    return finish_lowered(job, prepared, path), aware.to_keras(), said
+    return finish_lowered(job, prepared, path), aware.rounded(), said
 
 
 def _train(job: Job, prepared: Prepared, lesson: Lesson) -> tuple[QuantizeAware, dict[str, Any]]:
