@@ -40,10 +40,11 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *_PARTS])
 
 
-def _register_layers(_: ModuleType) -> None:
-    importlib.import_module(f"{__name__}.layers")
+def _register(_: ModuleType) -> None:
+    for part in ("layers", "losses", "metrics.streaming"):
+        importlib.import_module(f"{__name__}.{part}")
 
 
-# Our layers register themselves with Keras as soon as Keras is there, so that a saved model
-# reloads after `import kerasdeconv` alone, without making that import load Keras.
-wrapt.register_post_import_hook(_register_layers, "keras")
+# Our layers, losses and metrics register themselves with Keras as soon as Keras is there, so that a
+# saved model reloads after `import kerasdeconv` alone, without making that import load Keras.
+wrapt.register_post_import_hook(_register, "keras")

@@ -30,7 +30,7 @@ from kerasdeconv.data.super_resolution import degrade, high_resolution_images
 from kerasdeconv.data.volumes import LabelledVolume
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import luma, to_uint8
-from kerasdeconv.metrics import ConfusionMatrix, known_mean, mask_iou, psnr, ssim
+from kerasdeconv.metrics import ConfusionMatrix, known_mean, mask_iou, psnr, roc_auc, ssim
 from kerasdeconv.sizes import nearest_sizes
 
 
@@ -104,7 +104,8 @@ def evaluate(
 
     Returns:
         `task`, `data`, `images` (how many) and `metrics`. Segmentation: `mean_iou`, `iou` by
-        class, `dice` by class, `pixel_accuracy`, and `groups` with the same by kind of picture
+        class, `dice` by class, `pixel_accuracy`, for networks with one channel `auc`, the area
+        under the ROC curve over all pixels, and `groups` with the same but that by kind of picture
         where the data knows kinds; for volumes `dice` is the mean over the volumes, and `mean_dice`
         its mean over all classes but the first, the background. Instance segmentation: `mean_iou`
         over all instances, where the network is given the box around each, `instances` (how many),
@@ -207,15 +208,21 @@ def _segmentation(
 ) -> dict[str, Any]:
     labels = predictor.convention.labels
     groups: dict[str, list[ConfusionMatrix]] = {}
+    scores: list[tuple[np.ndarray, np.ndarray]] = []
+    binary = len(labels) == 2 and predictor.convention.output != "labels"
     for done, sample in enumerate(samples, start=1):
         image, expected = sample.read()
         answer = _answer(predictor, image)
+        if binary and answer.shape[-1] == 1:
+            scores.append((expected[expected != IGNORE], answer[expected != IGNORE, 0]))
         matrix = ConfusionMatrix(len(labels), ignore=IGNORE)
         matrix.update(expected, runtime.label_map(predictor.convention, answer))
         groups.setdefault(sample.group, []).append(matrix)
         progress(done, len(samples))
     matrices = [matrix for group in groups.values() for matrix in group]
     figures = _figures(ConfusionMatrix.sum(matrices), labels)
+    if scores:
+        figures["auc"] = roc_auc(*map(np.concatenate, zip(*scores, strict=True)))
     if isinstance(samples[0], LabelledVolume):
         dice = np.stack([matrix.dice for matrix in matrices])
         figures["dice"] = dict(zip(labels, map(known_mean, dice.T), strict=True))

@@ -1,4 +1,4 @@
-"""Every variant of every builder on Keras' JAX backend, where TensorFlow is not even installed.
+"""Builders, losses and metrics on Keras' JAX backend, where TensorFlow is not even installed.
 
 Run by `make test-jax` in an environment of its own; the default suite does not collect it.
 """
@@ -11,11 +11,14 @@ import subprocess
 import sys
 
 import keras
+import loss_cases
+import metric_cases
 import numpy as np
 import pytest
 from contract import span
 from variants import VARIANTS
 
+from kerasdeconv import losses
 from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.imaging import write_image
 
@@ -56,6 +59,47 @@ def test_a_compiled_step_lowers_the_loss(name):
         np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-4 * span(plain))
     history = model.fit(inputs, targets, epochs=2, batch_size=2, verbose=0).history
     assert history["loss"][1] < history["loss"][0]
+
+
+@pytest.mark.parametrize("rank", loss_cases.SIDES)
+@pytest.mark.parametrize("name", loss_cases.CASES)
+def test_losses(name, rank):
+    case = loss_cases.CASES[name]
+    truth, guess, weights = loss_cases.samples(case, loss_cases.SIDES[rank])
+    valid = np.ones(weights.shape, bool)
+    loss = case.make()
+    if case.labels:
+        valid = truth != loss_cases.IGNORE
+        loss = case.make(ignore=loss_cases.IGNORE)
+    known = np.where(valid, truth, 0) if case.labels else truth
+    expected = case.expected(known, guess, valid, weights)
+    # Sums of some thousand float32 numbers, as on TensorFlow.
+    np.testing.assert_allclose(loss(truth, guess, weights), expected, rtol=2e-5, atol=2e-6)
+    slope = loss_cases.gradient(loss, truth, guess, weights)
+    assert np.isfinite(slope).all() and slope.any()
+    assert not slope[~valid].any()
+
+
+@pytest.mark.parametrize("name", metric_cases.CASES)
+def test_metrics(name):
+    case = metric_cases.CASES[name]
+    expected = case.expected(case.batches())
+    assert case.streamed() == pytest.approx(expected, rel=1e-5)
+
+
+def test_losses_and_metrics_in_a_compiled_step():
+    case = metric_cases.CASES["mean_iou"]
+    truth, guess, _ = case.batches()[0]
+    ignore = metric_cases.IGNORE
+    inputs = keras.Input(guess.shape[1:])
+    outputs = keras.layers.Conv2D(4, 1, activation="softmax")(inputs)
+    model = keras.Model(inputs, outputs)
+    loss = losses.Dice(ignore=ignore) + losses.Lovasz(ignore=ignore)
+    loss = loss + 0.1 * losses.Boundary(ignore=ignore) + 2 * losses.CrossEntropy(ignore=ignore)
+    model.compile(keras.optimizers.Adam(1e-2), loss, weighted_metrics=[case.make()])
+    history = model.fit(guess, truth, epochs=3, verbose=0).history
+    assert history["loss"][2] < history["loss"][0]
+    assert 0 < history["mean_iou"][0] < 1
 
 
 _RECIPE = """

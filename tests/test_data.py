@@ -170,7 +170,7 @@ class TestLabelledImages:
         for path in (folder / "instances").iterdir():
             path.unlink()
         (folder / "instances").rmdir()
-        with pytest.raises(DataError, match=r"instances or masks or labels beside images"):
+        with pytest.raises(DataError, match=r"or labels or annotations\.json or .* beside images"):
             data.labelled_images(folder)
 
     @pytest.mark.parametrize("part", ["image", "mask"])

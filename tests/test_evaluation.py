@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from kerasdeconv.evaluation import KerasPredictor, as_predictor, evaluate, read_
 from kerasdeconv.export import export
 from kerasdeconv.export.lowering import with_head
 from kerasdeconv.imaging import luma, resize_bicubic, to_uint8
-from kerasdeconv.metrics import ConfusionMatrix, psnr, ssim
+from kerasdeconv.metrics import ConfusionMatrix, psnr, roc_auc, ssim
 from kerasdeconv.train import read_recipe
 from kerasdeconv.train.parts import labelled_parts
 
@@ -97,11 +98,13 @@ def files(tmp_path_factory) -> dict[str, Path]:
 class TestSegmentation:
     def test_figures_are_those_of_the_definition(self, cells):
         model = threshold()
-        matrix = ConfusionMatrix(2)
+        matrix, truth, answers = ConfusionMatrix(2), [], []
         for sample in labelled_images(cells):
             picture, expected = sample.read()
             scores = model(picture[None].astype(np.float32)).numpy()[0, ..., 0]
             matrix.update(expected, scores > 0.5)
+            truth += expected.ravel().tolist()
+            answers += scores.ravel().tolist()
         result = evaluate(model, cells, convention=BINARY)
         assert result["task"] == "segmentation"
         assert result["images"] == 12
@@ -112,11 +115,30 @@ class TestSegmentation:
         assert figures["iou"] == pytest.approx(dict(zip(BINARY.labels, matrix.iou, strict=True)))
         assert figures["dice"]["nucleus"] == pytest.approx(matrix.dice[1])
         assert figures["pixel_accuracy"] == pytest.approx(matrix.pixel_accuracy)
+        assert figures["auc"] == pytest.approx(roc_auc(np.array(truth), np.array(answers)))
+
+    def test_pixels_of_no_class_do_not_count(self, cells, tmp_path):
+        """Half of each picture has no labels: what is said of it makes no difference."""
+        model, matrix = threshold(), ConfusionMatrix(2)
+        shutil.copytree(cells / "images", tmp_path / "images")
+        (tmp_path / "labels").mkdir()
+        for sample in labelled_images(cells):
+            picture, expected = sample.read()
+            half = len(expected) // 2
+            scores = model(picture[None].astype(np.float32)).numpy()[0, ..., 0]
+            matrix.update(expected[half:], scores[half:] > 0.5)
+            expected[:half] = 255
+            PIL.Image.fromarray(expected).save(tmp_path / "labels" / f"{sample.image.stem}.png")
+        figures = evaluate(model, tmp_path, convention=BINARY)["metrics"]
+        assert figures["mean_iou"] == pytest.approx(matrix.mean_iou)
+        assert figures["auc"] != evaluate(model, cells, convention=BINARY)["metrics"]["auc"]
 
     def test_a_network_that_puts_out_labels(self, cells):
         labels = dataclasses.replace(BINARY, output="labels")
-        got = evaluate(with_head(threshold(), "labels"), cells, convention=labels)
-        assert got["metrics"] == evaluate(threshold(), cells, convention=BINARY)["metrics"]
+        got = evaluate(with_head(threshold(), "labels"), cells, convention=labels)["metrics"]
+        scored = evaluate(threshold(), cells, convention=BINARY)["metrics"]
+        del scored["auc"]  # labels have none
+        assert got == scored
 
     def test_groups_add_up(self, cells):
         figures = evaluate(threshold(), cells, convention=BINARY)["metrics"]

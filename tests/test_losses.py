@@ -1,12 +1,23 @@
-"""The losses, against NumPy."""
+"""Losses by name, added and stored; each of ours is in `test_losses_definitions.py`."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 
-from kerasdeconv.losses import WeightedSum, charbonnier
+from kerasdeconv.losses import (
+    L1,
+    Charbonnier,
+    CrossEntropy,
+    Dice,
+    Lovasz,
+    WeightedSum,
+    charbonnier,
+)
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.integers(0, 2, (3, 6, 5, 1)).astype(np.float32)
@@ -117,8 +128,111 @@ def test_serialization():
         ({"charbonier": 1.0}, r"Did you mean 'charbonnier'.*Received: 'charbonier'$"),
         # An instance of the class would take the mean before the pixel weights.
         ({"MeanSquaredError": 1.0}, r"Received: 'MeanSquaredError'$"),
+        ({"cross_entropy": {"ignor": 255}}, r"no such option. Did you mean 'ignore'.*: 'ignor'$"),
+        ({"cross_entropy": {"reduction": "sum"}}, r"no such option.*Received: 'reduction'$"),
+        ({"huber": {"alpha": 1.0}}, r"'huber' has no such option.*'delta'.*Received: 'alpha'$"),
+        ({"focal": {"gamma": "much"}}, r"cannot have these options.*Received: {'gamma': 'much'}$"),
+        ({"l1": {"weight": "much"}}, r"'l1\w*' must be a finite number\. Received: 'much'$"),
+        ({"l1": float("nan")}, r"'l1\w*' must be a finite number\. Received: nan$"),
+        ([(Dice(reduction=None), 1.0)], r"reduced to one number.*'dice\w*' with reduction=None$"),
     ],
 )
 def test_mistakes(terms, message):
     with pytest.raises(ValueError, match=rf"^[^\n]*{message}"):
         WeightedSum(terms)
+
+
+def test_options_by_name():
+    labels = RNG.integers(0, 3, (2, 5, 5))
+    labels[:, 0] = 255
+    guess = RNG.dirichlet(np.ones(3), (2, 5, 5)).astype(np.float32)
+    options = {"ignore": 255, "class_weights": [1.0, 2.0, 0.5]}
+    got = WeightedSum(
+        {
+            "cross_entropy": {"weight": 2.0, **options},
+            "sparse_dice": {"background": True, "ignore": 255},
+        }
+    )(labels, guess)
+    expected = 2 * CrossEntropy(**options)(labels, guess)
+    expected += Dice(background=True, ignore=255)(labels, guess)
+    assert float(got) == pytest.approx(float(expected), rel=1e-6)
+    got = WeightedSum({"huber": {"delta": 0.1}})(TRUTH, GUESS)
+    assert float(got) == pytest.approx(float(keras.losses.Huber(delta=0.1)(TRUTH, GUESS)))
+
+
+def test_keras_names_keep_their_meaning():
+    """Recipes say `dice` for Keras' function, over a whole batch; ours is `sparse_dice`."""
+    assert float(WeightedSum({"dice": 1.0})(TRUTH, GUESS)) == pytest.approx(dice(TRUTH, GUESS))
+    function = keras.losses.tversky(TRUTH, GUESS, alpha=0.2)
+    got = WeightedSum({"tversky": {"alpha": 0.2}})(TRUTH, GUESS)
+    assert float(got) == pytest.approx(float(function), rel=1e-6)
+
+
+class TestSums:
+    def value(self, loss: keras.losses.Loss) -> float:
+        return float(loss(TRUTH, GUESS, WEIGHTS))
+
+    def test_losses_add(self):
+        a, b, c = self.value(Dice()), self.value(CrossEntropy()), self.value(Lovasz())
+        both = Dice() + CrossEntropy()
+        assert isinstance(both, WeightedSum)
+        for loss, expected in (
+            (both, a + b),
+            (2 * Dice(), 2 * a),
+            (Dice() * 0.5, a / 2),
+            (0.5 * (Dice() + 4 * CrossEntropy()) + Lovasz(), a / 2 + 2 * b + c),
+            (Lovasz() + (Dice() + CrossEntropy()), a + b + c),
+            (sum([Dice(), CrossEntropy(), Lovasz()]), a + b + c),
+        ):
+            assert self.value(loss) == pytest.approx(expected, rel=1e-6)
+        assert self.value(both) == pytest.approx(a + b, rel=1e-6)  # not changed by adding to it
+
+    def test_with_those_of_keras_and_those_by_name(self):
+        own, ours = keras.losses.MeanSquaredError(), L1()
+        squares = (WEIGHTS * squared(TRUTH, GUESS)).mean()
+        expected = pytest.approx(self.value(ours) + squares, rel=1e-5)
+        assert self.value(ours + own) == expected
+        assert self.value(own + ours) == expected
+        assert self.value(WeightedSum({"mean_squared_error": 1.0}) + ours) == expected
+
+    def test_serialization(self):
+        loss = Dice() + 0.5 * (WeightedSum({"huber": {"delta": 2.0}}) + Charbonnier(epsilon=0.1))
+        loss = loss + keras.losses.Poisson()
+        copy = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert self.value(copy) == self.value(loss)
+        assert [weight for _, weight in copy.parts] == [1.0, 0.5, 0.5, 1.0]
+        assert copy.get_config() == loss.get_config()
+
+    @pytest.mark.parametrize(
+        "add",
+        [
+            lambda: Dice() + 1,
+            lambda: "dice" + Dice(),
+            lambda: Dice() * Dice(),
+            lambda: WeightedSum([("dice", 1.0)]),
+        ],
+    )
+    def test_what_does_not_add(self, add):
+        with pytest.raises(TypeError):
+            add()
+
+    def test_a_saved_model_reloads_in_a_new_process(self, tmp_path):
+        """With the package imported alone, as its layers do."""
+        model = keras.Sequential(
+            [keras.Input((6, 5, 1)), keras.layers.Conv2D(1, 1, activation="sigmoid")]
+        )
+        model.compile("sgd", Dice() + 0.5 * CrossEntropy(ignore=255, class_weights=[1, 2]))
+        model.save(tmp_path / "model.keras")
+        np.savez(tmp_path / "data.npz", x=GUESS, y=TRUTH)
+        code = (
+            "import sys, keras, kerasdeconv, numpy as np; from pathlib import Path\n"
+            "folder = Path(sys.argv[1]); data = np.load(folder / 'data.npz')\n"
+            "model = keras.models.load_model(folder / 'model.keras')\n"
+            "print(model.evaluate(data['x'], data['y'], verbose=0))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        expected = model.evaluate(GUESS, TRUTH, verbose=0)
+        assert float(done.stdout) == pytest.approx(expected, rel=1e-6)

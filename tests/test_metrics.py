@@ -1,4 +1,4 @@
-"""Measures against scikit-image and against counting by hand."""
+"""The definitions in NumPy against scikit-image and against counting by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ import skimage.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasdeconv.metrics import ConfusionMatrix, psnr, ssim
+from kerasdeconv.metrics import (
+    ConfusionMatrix,
+    abs_rel,
+    average_precision,
+    delta_accuracy,
+    mask_average_precision,
+    mask_score,
+    psnr,
+    rmse,
+    roc_auc,
+    ssim,
+)
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +160,103 @@ class TestConfusionMatrix:
         matrix = ConfusionMatrix(2, ignore=255)
         matrix.update(np.array([255, 1]), np.array([7, 1]))
         np.testing.assert_array_equal(matrix.counts, [[0, 0], [0, 1]])
+
+
+class TestRocAuc:
+    @settings(deadline=None, max_examples=50)
+    @given(
+        pairs=st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=40),
+    )
+    def test_against_all_pairs(self, pairs):
+        labels, scores = (np.array(part) for part in zip(*pairs, strict=True))
+        wins = [
+            (x > y) + (x == y) / 2
+            for x in scores[labels].tolist()
+            for y in scores[~labels].tolist()
+        ]
+        got = roc_auc(labels, scores)
+        assert got == pytest.approx(np.mean(wins)) if wins else math.isnan(got)
+
+    def test_extremes(self):
+        labels = np.array([[0, 1], [1, 0]])
+        assert roc_auc(labels, labels * 3.0) == 1
+        assert roc_auc(labels, -labels) == 0
+        assert roc_auc(labels, np.ones((2, 2))) == 0.5
+
+    def test_many_pixels(self):
+        """More pairs than 32 bits count."""
+        labels = np.arange(400_000) % 2 == 0
+        assert roc_auc(labels, labels.astype(np.float32)) == 1
+
+    @pytest.mark.parametrize(
+        ("labels", "scores"), [([0, 255], [0.1, 0.2]), ([0, 1], [0.1]), ([0, 1], [0.1, math.nan])]
+    )
+    def test_mistakes(self, labels, scores):
+        with pytest.raises(ValueError, match=r"labels of 0 and 1.*Received: \("):
+            roc_auc(np.array(labels), np.array(scores))
+
+
+class TestAveragePrecision:
+    @settings(deadline=None, max_examples=50)
+    @given(
+        answers=st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=30),
+        more=st.integers(0, 5),
+    )
+    def test_against_going_down_the_list(self, answers, more):
+        positives = sum(hit for hit, _ in answers) + more
+        hits = np.array([hit for hit, _ in answers], bool)
+        got = average_precision(hits, np.array([score for _, score in answers]), positives)
+        if not positives:
+            assert math.isnan(got)
+            return
+        points = []
+        for level in range(9, -1, -1):
+            kept = [hit for hit, score in answers if score >= level]
+            if kept:
+                points.append((sum(kept), sum(kept) / len(kept)))
+        best = [
+            max((p for right, p in points if 100 * right >= r * positives), default=0)
+            for r in range(101)
+        ]
+        assert got == pytest.approx(np.mean(best))
+
+    def test_by_hand(self):
+        hits, scores = np.array([1, 0, 1]), np.array([0.9, 0.8, 0.7])
+        # Precision 1 up to a recall of 1/2 (51 recalls), 2/3 from there.
+        assert average_precision(hits, scores, 2) == pytest.approx((51 + 50 * 2 / 3) / 101)
+        assert average_precision(hits, scores, 4) == pytest.approx((26 + 25 * 2 / 3) / 101)
+        assert average_precision(hits[:0], scores[:0], 4) == 0
+        assert average_precision(np.ones(2), np.zeros(2)) == 1
+
+    def test_mistakes(self):
+        with pytest.raises(ValueError, match=r"2 hits of 1$"):
+            average_precision(np.ones(2), np.ones(2), 1)
+        with pytest.raises(ValueError, match=r"Received: \(2,\) and \(3,\)"):
+            average_precision(np.ones(2), np.ones(3))
+
+    def test_of_masks(self):
+        # 3/5 is a hit at 0.60; the threshold is no rounding below or above it.
+        assert mask_average_precision(np.array([3 / 5]), np.array([0.5])) == pytest.approx(0.3)
+        assert mask_average_precision(np.ones(4), np.arange(4)) == 1
+        assert math.isnan(mask_average_precision(np.ones(0), np.ones(0)))
+
+    def test_score_of_a_mask(self):
+        assert mask_score(np.array([[0.5, 0.9], [0.1, 0.4]])) == pytest.approx(0.7)
+        assert mask_score(np.array([0.1, 0.4])) == 0
+
+
+class TestDepth:
+    def test_by_hand(self):
+        expected = np.array([[2.0, 4.0], [0.0, 1.0]])
+        got = np.array([[3.0, 4.4], [9.0, 0.5]])
+        assert abs_rel(expected, got) == pytest.approx((0.5 + 0.1 + 0.5) / 3)
+        assert rmse(expected, got) == pytest.approx(math.sqrt((1 + 0.16 + 0.25) / 3))
+        assert delta_accuracy(expected, got) == pytest.approx(1 / 3)
+        assert delta_accuracy(expected, got, 1.25**2) == pytest.approx(2 / 3)
+        assert delta_accuracy(np.ones(1), np.zeros(1)) == 0
+
+    @pytest.mark.parametrize("measure", [abs_rel, rmse, delta_accuracy])
+    def test_nothing_known(self, measure):
+        assert math.isnan(measure(np.zeros((2, 2)), np.ones((2, 2))))
+        with pytest.raises(ValueError, match=r"one shape\. Received: \(2,\) and \(2, 1\)"):
+            measure(np.ones(2), np.ones((2, 1)))

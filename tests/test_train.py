@@ -167,6 +167,24 @@ class TestTraining:
         assert last["val_loss"] < first["val_loss"]
         zoo.load(entry, weights=tmp_path / "out" / "weights.npz")
 
+    def test_losses_with_options(self, pictures, tmp_path):
+        """In tables, and with the name of the metric that logs have always had."""
+        text = NUCLEI.replace(
+            "loss = { binary_crossentropy = 1.0, dice = 0.5 }",
+            "loss.cross_entropy = { ignore = 255, class_weights = [1, 2.0] }\n"
+            "loss.sparse_dice = { weight = 0.5, smooth = 2 }\nloss.lovasz = 0.25",
+        )
+        recipe = recipe_of(tmp_path, text)
+        assert recipe.fit.loss == {
+            "cross_entropy": {"ignore": 255, "class_weights": [1, 2.0]},
+            "sparse_dice": {"weight": 0.5, "smooth": 2},
+            "lovasz": 0.25,
+        }
+        train.run(recipe, data=pictures, out=tmp_path / "out")
+        first, last = log_of(tmp_path / "out")
+        assert last["loss"] < first["loss"]
+        assert 0 < last["mean_iou"] <= 1 and 0 < last["val_mean_iou"] <= 1
+
     def test_a_checkpoint_that_was_cut_off(self, pictures, tmp_path):
         """The one before is taken."""
         recipe = recipe_of(tmp_path, TEXTURES.replace("epochs = 4", "epochs = 2"))
@@ -273,7 +291,7 @@ class TestRecipes:
             (
                 "mean_squared_error = 1.0",
                 'mean_squared_error = "much"',
-                r"loss\.mean_squared_error must be of type float\. Received: 'much'",
+                r"loss\.mean_squared_error must be of type float \| table\. Received: 'much'",
             ),
             ("[data]", "data = 1\n[other]", r"Received: 'other'"),
         ],
@@ -304,6 +322,11 @@ class TestRecipes:
             (("border = 3", "border = 6"), ValueError, r"half a patch of 12\. Received: 6$"),
             (("validation = 0.25", "validation = 1.0"), ValueError, r"fraction must .*: 1\.0$"),
             (("mean_squared_error", "mse_"), ValueError, r"No such loss function.*'mse_'$"),
+            (
+                ("mean_squared_error = 1.0", "ssim = { peek = 1.0 }"),
+                ValueError,
+                r"'ssim' has no such option.*'peak'.*Received: 'peek'$",
+            ),
         ],
     )
     def test_refused_before_anything_is_written(self, pictures, tmp_path, change, error, message):

@@ -69,6 +69,8 @@ class InstancePatches(SegmentationPatches):
         jitter: How far the edges of a box are moved at most, as a share of its sides.
         patch: See `SegmentationPatches`.
         zoom: See `SegmentationPatches`.
+        augmentation: See `SegmentationPatches`.
+        balance: See `SegmentationPatches`; the classes are background and instances.
         batch_size: See `RandomPatches`.
         steps: See `RandomPatches`.
         seed: See `RandomPatches`.
@@ -98,6 +100,10 @@ class InstancePatches(SegmentationPatches):
     def read(self, sample: LabelledImage) -> tuple[np.ndarray, np.ndarray]:
         """Reads the picture and its instance numbers."""
         return sample.read_instances()
+
+    def classes(self, labels: np.ndarray) -> np.ndarray:
+        """Background (0) and instances (1), for the balance."""
+        return (labels > 0).astype(np.uint8)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         images, labels = super().__getitem__(index)

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from kerasdeconv.data.augmentation import Augmentation
+from kerasdeconv.data.balance import ClassBalance
 from kerasdeconv.data.patches import RandomPatches, dihedral
 from kerasdeconv.data.volumes import is_volume, labelled_volumes
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import list_images, read_image
 
 MASK_FOLDERS = ("instances", "masks", "labels")
+COCO_FILES = ("annotations.json", "instances.json")
 # The label of pixels that belong to no class, as in the Pascal VOC data.
 IGNORE = 255
+_ZOOM = (0.75, 1.33)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,26 +89,38 @@ def labelled_images(
     """Lists the pictures in `images/` with their masks of the same name.
 
     Masks are PNG files in `instances/` (instance numbers), `masks/` or `labels/` (class numbers).
-    An `index.json`, a list of objects with `id` and `group`, tells the groups.
+    Where there is no such folder, `annotations.json` or `instances.json` holds them in COCO form,
+    see `coco_images`. An `index.json`, a list of objects with `id` and `group`, tells the groups.
 
     Args:
         folder: The folder.
-        labels: Folder of the masks beside `images`, if it has another name.
+        labels: Folder of the masks, or COCO file, beside `images`, if it has another name.
         field: Folder of masks, named likewise, that are black where a picture has no labels.
         values: Value of each class in the masks; other values are no class.
 
     Raises:
         DataError: There are no pictures, one has no mask, or the index is damaged.
+        ValueError: Labels are in COCO form, and options are given that are for masks.
     """
     folder = Path(folder)
     images = list_images(folder / "images")
+    groups = _groups(folder / "index.json")
     names = (labels,) if labels else MASK_FOLDERS
     masks = next((folder / name for name in names if (folder / name).is_dir()), None)
     if masks is None:
-        raise DataError(
-            f"The folder needs {' or '.join(names)} beside images. Received: {str(folder)!r}"
-        )
-    groups = _groups(folder / "index.json")
+        files = (labels,) if labels.endswith(".json") else () if labels else COCO_FILES
+        file = next((folder / name for name in files if (folder / name).is_file()), None)
+        if file is None:
+            wanted = " or ".join(dict.fromkeys((*names, *files)))
+            raise DataError(f"The folder needs {wanted} beside images. Received: {str(folder)!r}")
+        if field or values:
+            raise ValueError(
+                f"field and values are for masks, and {file.name} has COCO's form. "
+                f"Received: {field!r}, {list(values)}"
+            )
+        from kerasdeconv.data.coco import coco_images
+
+        return list(coco_images(file, folder / "images", groups))
     samples = []
     for image in images:
         name = f"{image.stem}.png"
@@ -185,10 +201,17 @@ class SegmentationPatches(RandomPatches):
         samples: Labelled pictures; they are read into memory.
         patch: Side p of a patch.
         zoom: Least and greatest random magnification.
+        augmentation: What to vary instead of this zoom, turns, mirroring and brightness.
+        balance: Share of the patches that are cut around a pixel of a class, all classes equally
+            often; the others are cut anywhere.
         batch_size: See `RandomPatches`.
         steps: See `RandomPatches`.
         seed: See `RandomPatches`.
         augment: Whether to vary patches; without it they are cut around the centre, unzoomed.
+
+    Raises:
+        DataError: A picture cannot be read, or there is no class to balance.
+        ValueError: The balance is out of range, or zoom and augmentation are given.
     """
 
     def __init__(
@@ -196,24 +219,44 @@ class SegmentationPatches(RandomPatches):
         samples: Sequence[LabelledImage],
         *,
         patch: int = 256,
-        zoom: tuple[float, float] = (0.75, 1.33),
+        zoom: tuple[float, float] = _ZOOM,
+        augmentation: Augmentation | None = None,
+        balance: float = 0.0,
         batch_size: int = 8,
         steps: int = 100,
         seed: int = 0,
         augment: bool = True,
     ) -> None:
         super().__init__(batch_size=batch_size, steps=steps, seed=seed, augment=augment)
+        if augmentation is not None and zoom != _ZOOM:
+            raise ValueError(
+                f"With an augmentation, zoom is one of its fields. Received: zoom={zoom}"
+            )
         self.patch, self.zoom = patch, zoom
-        self._images = [
-            tuple(PIL.Image.fromarray(part) for part in self.read(sample)) for sample in samples
-        ]
+        self.augmentation = augmentation if augment else None
+        pairs = [self.read(sample) for sample in samples]
+        # An augmentation samples arrays; without one Pillow cuts and zooms at once.
+        self._pairs = pairs if self.augmentation else []
+        self._images = (
+            [] if self._pairs else [tuple(map(PIL.Image.fromarray, pair)) for pair in pairs]
+        )
         # Groups are drawn equally often, however many pictures each has.
         names = sorted({sample.group for sample in samples})
         self._groups = [[i for i, s in enumerate(samples) if s.group == g] for g in names]
+        self.balance = ClassBalance(
+            balance if augment else 0.0,
+            lambda: [self.classes(labels) for _, labels in pairs],
+            self._groups,
+            IGNORE,
+        )
 
     def read(self, sample: LabelledImage) -> tuple[np.ndarray, np.ndarray]:
         """Reads a picture and its labels."""
         return sample.read()
+
+    def classes(self, labels: np.ndarray) -> np.ndarray:
+        """The class numbers that labels stand for, for the balance."""
+        return labels
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self.augment:
@@ -223,19 +266,34 @@ class SegmentationPatches(RandomPatches):
 
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Cuts and varies one patch."""
-        group = self._groups[rng.integers(len(self._groups))]
-        image, mask = self._cut(self._images[group[rng.integers(len(group))]], rng)
+        index, pixel = self.balance.draw(rng) or (self._drawn(rng), None)
+        if self.augmentation is not None:
+            sides = (self.patch, self.patch)
+            image, mask = self.augmentation.patch(rng, *self._pairs[index], sides, at=pixel)
+            image = self.augmentation.vary(rng, image, (0.0, 255.0))
+            return image, mask.astype(np.float32)[..., None]
+        image, mask = self._cut(self._images[index], rng, pixel)
         image, mask = dihedral(rng, image, mask)
         return _vary_intensity(rng, image), mask
 
+    def _drawn(self, rng: np.random.Generator) -> int:
+        group = self._groups[rng.integers(len(self._groups))]
+        return group[rng.integers(len(group))]
+
     def _cut(
-        self, pair: tuple[PIL.Image.Image, ...], rng: np.random.Generator | None
+        self,
+        pair: tuple[PIL.Image.Image, ...],
+        rng: np.random.Generator | None,
+        pixel: tuple[int, ...] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         image, mask = pair
         sides = np.array(image.size, dtype=float)
         zoom = np.exp(rng.uniform(*np.log(self.zoom))) if rng else 1.0
         box = np.full(2, min(self.patch / zoom, *sides))  # never beyond the picture
-        start = (sides - box) * (rng.uniform(size=2) if rng else 0.5)
+        if pixel is None:
+            start = (sides - box) * (rng.uniform(size=2) if rng else 0.5)
+        else:
+            start = np.clip(np.array(pixel[::-1]) + 0.5 - box / 2, 0, sides - box)
         window = (*start, *(start + box))
         size = (self.patch, self.patch)
         pixels = image.resize(size, PIL.Image.Resampling.BILINEAR, box=window)

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.ndimage
 
+from kerasdeconv.data.augmentation import Augmentation
+from kerasdeconv.data.balance import ClassBalance
+from kerasdeconv.data.nifti import read_nifti, read_spacing
 from kerasdeconv.data.patches import RandomPatches
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import list_files
@@ -33,12 +37,19 @@ class LabelledVolume:
     mask: Path
     group: str = ""
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, spacing: tuple[float, float, float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Reads the scan, normalized (float32, D x H x W x 1), and its class numbers (uint8).
 
+        Args:
+            spacing: Millimetres between voxels (z, y, x) that both are resampled to: the scan
+                linearly, labels to the nearest. They stay as they are without it.
+
         Raises:
-            DataError: A file cannot be read, the labels are no class numbers, or the two differ in
-                size.
+            DataError: A file cannot be read, the labels are no class numbers, the two differ in
+                size, or there is a spacing to come to and none to come from.
+            ValueError: The spacing is not three numbers above 0.
         """
         scan, mask = read_volume(self.image), read_volume(self.mask)
         if mask.shape != scan.shape:
@@ -49,6 +60,10 @@ class LabelledVolume:
         labels = mask.astype(np.uint8)
         if not np.array_equal(labels, mask):
             raise DataError(f"Labels must be whole numbers from 0 to 255. Received: {self.mask}")
+        if spacing is not None:
+            present = read_spacing(self.image)
+            scan = resample(scan, present, spacing)
+            labels = resample(labels, present, spacing, order=0)
         return normalize(scan)[..., None], labels
 
 
@@ -97,7 +112,7 @@ def read_volume(path: str | Path) -> np.ndarray:
     if not path.is_file():
         raise DataError(f"No such volume. Received: {str(path)!r}")
     try:
-        values = np.load(path) if path.suffix == ".npy" else _read_nifti(path)
+        values = np.load(path) if path.suffix == ".npy" else read_nifti(path)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"Not a readable volume ({error}). Received: {str(path)!r}") from None
     if values.ndim != 3 or values.dtype.kind not in "uif" or not np.isfinite(values).all():
@@ -108,18 +123,37 @@ def read_volume(path: str | Path) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _read_nifti(path: Path) -> np.ndarray:
-    try:
-        import nibabel
-        from nibabel.filebasedimages import ImageFileError
-    except ModuleNotFoundError:
-        raise DataError(
-            f"NIfTI files need nibabel: pip install 'kerasdeconv[volumes]'. Received: {str(path)!r}"
-        ) from None
-    try:
-        return nibabel.load(path).get_fdata(dtype=np.float32).T
-    except ImageFileError as error:
-        raise ValueError(str(error)) from None
+def resample(
+    volume: np.ndarray, spacing: Sequence[float], target: Sequence[float], order: int = 1
+) -> np.ndarray:
+    """Brings a volume to another spacing; what is between the outermost edges stays the same.
+
+    Sides are rounded to whole voxels, so the spacing is met to half a voxel over a whole side.
+    Nothing is blurred first: to a spacing that is much wider, blur the volume yourself.
+
+    Args:
+        volume: As many axes as there are spacings.
+        spacing: How far apart its voxels are along each axis, in any unit.
+        target: How far apart they shall be.
+        order: Order of the interpolation: 1 is linear, 0 takes the nearest, for labels.
+
+    Returns:
+        The volume in its own type.
+
+    Raises:
+        ValueError: The spacings are not as many numbers above 0 as the volume has axes.
+    """
+    if not len(spacing) == len(target) == volume.ndim or not min(*spacing, *target) > 0:
+        raise ValueError(
+            f"Give two times {volume.ndim} spacings above 0. "
+            f"Received: {tuple(spacing)} and {tuple(target)}"
+        )
+    factors = [
+        max(1, round(side * have / want)) / side
+        for side, have, want in zip(volume.shape, spacing, target, strict=True)
+    ]
+    # Voxels are boxes, not points: their edges are kept in place.
+    return scipy.ndimage.zoom(volume, factors, order=order, mode="nearest", grid_mode=True)
 
 
 def normalize(scan: np.ndarray) -> np.ndarray:
@@ -129,7 +163,10 @@ def normalize(scan: np.ndarray) -> np.ndarray:
 
 
 def fit_volume(
-    volume: np.ndarray, sides: Sequence[int], rng: np.random.Generator | None = None
+    volume: np.ndarray,
+    sides: Sequence[int],
+    rng: np.random.Generator | None = None,
+    at: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Cuts a volume to a size, and repeats its last voxels where it is smaller.
 
@@ -137,11 +174,15 @@ def fit_volume(
         volume: D x H x W (x channels).
         sides: The size.
         rng: Where to cut; from the middle without one.
+        at: A voxel to be in the middle instead, as far as the border allows.
     """
     starts = []
-    for have, want in zip(volume.shape, sides, strict=False):
-        spare = max(have - want, 0)
-        starts.append(int(rng.integers(spare + 1)) if rng else spare // 2)
+    for axis, want in enumerate(sides):
+        spare = max(volume.shape[axis] - want, 0)
+        if at is not None:
+            starts.append(min(max(at[axis] - want // 2, 0), spare))
+        else:
+            starts.append(int(rng.integers(spare + 1)) if rng else spare // 2)
     part = volume[tuple(slice(s, s + want) for s, want in zip(starts, sides, strict=True))]
     missing = [(0, want - have) for have, want in zip(part.shape, sides, strict=False)]
     return np.pad(part, missing + [(0, 0)] * (volume.ndim - len(sides)), mode="edge")
@@ -156,11 +197,20 @@ class VolumePatches(RandomPatches):
     Args:
         samples: Labelled volumes; they are read into memory.
         patch: Side of a patch, or its depth, height and width.
+        spacing: Millimetres between voxels (z, y, x) that volumes are resampled to, see
+            `LabelledVolume.read`.
+        augmentation: What to vary instead of this mirroring and brightness.
+        balance: Share of the patches that are cut around a voxel of a class, all classes equally
+            often; the others are cut anywhere.
         batch_size: See `RandomPatches`.
         steps: See `RandomPatches`.
         seed: See `RandomPatches`.
         augment: Whether to vary patches; without it they are cut from the middle, one volume after
             the other.
+
+    Raises:
+        DataError: A volume cannot be read, or there is no class to balance.
+        ValueError: The balance is out of range.
     """
 
     def __init__(
@@ -168,6 +218,9 @@ class VolumePatches(RandomPatches):
         samples: Sequence[LabelledVolume],
         *,
         patch: int | tuple[int, int, int] = 32,
+        spacing: tuple[float, float, float] | None = None,
+        augmentation: Augmentation | None = None,
+        balance: float = 0.0,
         batch_size: int = 2,
         steps: int = 100,
         seed: int = 0,
@@ -178,8 +231,14 @@ class VolumePatches(RandomPatches):
         # Scan and labels in one array are cut and mirrored together.
         self._volumes = [
             np.concatenate([scan, labels[..., None]], axis=-1, dtype=np.float32)
-            for scan, labels in (sample.read() for sample in samples)
+            for scan, labels in (sample.read(spacing) for sample in samples)
         ]
+        self.augmentation = augmentation
+        self.balance = ClassBalance(
+            balance if augment else 0.0,
+            lambda: [volume[..., 1].astype(np.uint8) for volume in self._volumes],
+            [range(len(self._volumes))],
+        )
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if self.augment:
@@ -190,8 +249,13 @@ class VolumePatches(RandomPatches):
 
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Cuts and varies one patch."""
-        volume = self._volumes[rng.integers(len(self._volumes))]
-        part = fit_volume(volume, self.sides, rng)
+        index, voxel = self.balance.draw(rng) or (rng.integers(len(self._volumes)), None)
+        volume = self._volumes[index]
+        if self.augmentation is not None:
+            scan, labels = volume[..., :1], volume[..., 1]
+            scan, labels = self.augmentation.patch(rng, scan, labels, self.sides, at=voxel)
+            return self.augmentation.vary(rng, scan), labels[..., None]
+        part = fit_volume(volume, self.sides, rng, voxel)
         mirrored = tuple(axis for axis in range(3) if rng.integers(2))
         part = np.flip(part, mirrored)
         gain, offset = np.exp(rng.uniform(-0.3, 0.3)), rng.uniform(-0.3, 0.3)

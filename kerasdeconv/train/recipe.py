@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
 from pathlib import Path
 from typing import Any
 
+from kerasdeconv.data.augmentation import Augmentation
 from kerasdeconv.errors import DataError, closest
 from kerasdeconv.tables import read_toml
 
@@ -33,6 +35,10 @@ class DataRecipe:
         border: Super-resolution: input pixels along a patch's border that don't count.
         shrinks: Super-resolution: sizes in which the pictures are used.
         zoom: Segmentation, of instances too: least and greatest random magnification.
+        augmentation: Segmentation, of instances and volumes too: what to vary instead of what the
+            data sets vary without it.
+        balance: Segmentation, of instances and volumes too: share of the patches that are cut
+            around a pixel of a class, all classes equally often.
         boxes: Instance segmentation: boxes in a patch.
         jitter: Instance segmentation: how far the edges of a box are moved at most, as a share of
             its sides.
@@ -54,6 +60,8 @@ class DataRecipe:
     border: int = 4
     shrinks: tuple[float, ...] = (1.0,)
     zoom: tuple[float, float] = (0.75, 1.33)
+    augmentation: Augmentation | None = None
+    balance: float = 0.0
     boxes: int = 16
     jitter: float = 0.05
 
@@ -64,7 +72,8 @@ class FitRecipe:
 
     Attributes:
         epochs: Epochs.
-        loss: Weight of each loss, named as Keras names it.
+        loss: Weight of each loss, by the name of Keras' function or of one of `kerasdeconv.losses`;
+            or a table with its weight and its options. See `WeightedSum`.
         learning_rate: Peak learning rate of Adam.
         schedule: How it falls from there: "cosine" (to a thousandth), "polynomial" or "constant".
         warmup: Share of all steps in which the learning rate rises to its peak.
@@ -76,7 +85,7 @@ class FitRecipe:
     """
 
     epochs: int
-    loss: dict[str, float]
+    loss: dict[str, float | dict[str, Any]]
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warmup: float = 0.02
@@ -149,12 +158,18 @@ def _parse(cls: Any, fields: Any, where: str) -> Any:
     missing = [n for n, f in known.items() if n not in fields and f.default is dataclasses.MISSING]
     if missing:
         raise ValueError(f"{where}: {', '.join(missing)} is missing. Received: {sorted(fields)}")
-    return cls(**{n: _convert(types[n], v, f"{where}: {n}") for n, v in fields.items()})
+    values = {n: _convert(types[n], v, f"{where}: {n}") for n, v in fields.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:  # a number out of range
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _parse(kind, value, where)
+    if kind is Any:
+        return value
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and isinstance(value, list):
         kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
@@ -162,9 +177,25 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return tuple(_convert(k, v, where) for k, v in zip(kinds, value, strict=True))
     elif origin is dict and isinstance(value, dict):
         return {key: _convert(arguments[1], v, f"{where}.{key}") for key, v in value.items()}
+    elif origin is types.UnionType:
+        tables = [each for each in arguments if dataclasses.is_dataclass(each)]
+        if tables and isinstance(value, dict):  # what is wrong in it is said, not that it is wrong
+            return _parse(tables[0], value, where)
+        for each in arguments:
+            with contextlib.suppress(ValueError):
+                return _convert(each, value, where)
     elif kind is float and type(value) is int:
         return float(value)
-    elif type(value) in (arguments if origin is types.UnionType else (kind,)):
+    elif type(value) is kind:
         return value  # isinstance would take true for a whole number
-    name = kind.__name__ if isinstance(kind, type) and not arguments else str(kind)
-    raise ValueError(f"{where} must be of type {name}. Received: {value!r}")
+    raise ValueError(f"{where} must be of type {_name(kind)}. Received: {value!r}")
+
+
+def _name(kind: Any) -> str:
+    """Names a type as those who write TOML know it."""
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is types.UnionType:
+        return " | ".join("None" if each is type(None) else _name(each) for each in arguments)
+    if typing.get_origin(kind) is dict:
+        return "table"
+    return kind.__name__ if isinstance(kind, type) and not arguments else str(kind)

@@ -12,12 +12,13 @@ import keras
 from kerasdeconv import zoo
 from kerasdeconv.data.instances import InstancePatches
 from kerasdeconv.data.patches import FollowEpoch, RandomPatches
-from kerasdeconv.data.segmentation import SegmentationPatches
+from kerasdeconv.data.segmentation import IGNORE, SegmentationPatches
 from kerasdeconv.data.splits import split
 from kerasdeconv.data.super_resolution import SuperResolutionPatches, high_resolution_images
 from kerasdeconv.data.volumes import LabelledVolume, VolumePatches
 from kerasdeconv.errors import DataError, closest
 from kerasdeconv.losses import WeightedSum
+from kerasdeconv.metrics import MeanIoU
 from kerasdeconv.train.devices import data_parallel
 from kerasdeconv.train.parts import labelled_parts
 from kerasdeconv.train.precision import mix_precision
@@ -178,14 +179,15 @@ def _segmentation(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPa
     training, validation = labelled_parts(data, folder)
     options: dict[str, Any] = {"patch": data.patch, "batch_size": data.batch, "seed": recipe.seed}
     steps = max(1, len(validation) // data.batch)
+    varied: dict[str, Any] = {"augmentation": data.augmentation, "balance": data.balance}
     if isinstance(training[0], LabelledVolume):
         options["patch"] = data.sides or data.patch
         return (
-            VolumePatches(training, steps=data.steps, **options),
+            VolumePatches(training, steps=data.steps, **varied, **options),
             VolumePatches(validation or training, steps=steps, augment=False, **options),
         )
     return (
-        SegmentationPatches(training, zoom=data.zoom, steps=data.steps, **options),
+        SegmentationPatches(training, zoom=data.zoom, steps=data.steps, **varied, **options),
         SegmentationPatches(validation or training, steps=steps, augment=False, **options),
     )
 
@@ -207,7 +209,15 @@ def _instances(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatch
     }
     steps = max(1, len(validation) // data.batch)
     return (
-        InstancePatches(training, zoom=data.zoom, jitter=data.jitter, steps=data.steps, **options),
+        InstancePatches(
+            training,
+            zoom=data.zoom,
+            augmentation=data.augmentation,
+            balance=data.balance,
+            jitter=data.jitter,
+            steps=data.steps,
+            **options,
+        ),
         InstancePatches(validation or training, steps=steps, augment=False, **options),
     )
 
@@ -216,6 +226,11 @@ def _super_resolution(recipe: Recipe, folder: Path) -> tuple[RandomPatches, Rand
     data = recipe.data
     card = zoo.card(recipe.entry)
     scale, color = card.convention.scale, card.convention.color
+    if data.augmentation is not None or data.balance:
+        raise ValueError(
+            "augmentation and balance are for segmentation; super-resolution turns and mirrors. "
+            f"Received: {data.augmentation}, balance={data.balance}"
+        )
     parts = [
         [image for name in names for image in high_resolution_images(folder / name, color)]
         for names in (data.folders, data.validation_folders)
@@ -250,9 +265,4 @@ _DATASETS = {
 def _metrics(kind: str, classes: int) -> list[keras.metrics.Metric]:
     if kind == "super-resolution":
         return []
-    if kind == "instance-segmentation":
-        # Counts as floats, because the weights are; an epoch has less than 2^24 cells of masks.
-        return [keras.metrics.BinaryIoU(name="mean_iou", dtype="float32")]
-    if classes == 1:
-        return [keras.metrics.BinaryIoU(name="mean_iou")]
-    return [keras.metrics.MeanIoU(classes, sparse_y_pred=False, name="mean_iou")]
+    return [MeanIoU(max(classes, 2), ignore=IGNORE)]

@@ -1,0 +1,115 @@
+"""Synthetic data folders, in the layouts that the loaders read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasdeconv.data.outlines import rle_encode
+from kerasdeconv.data.synthetic import sample_rank, synthetic_pairs
+from kerasdeconv.errors import DataError
+from kerasdeconv.imaging import write_image
+from kerasdeconv.tables import save_json
+
+_SIZES = {2: (128, 128), 3: (32, 48, 48)}
+
+
+def write_synthetic(
+    kind: str,
+    folder: str | Path,
+    count: int = 8,
+    size: tuple[int, ...] | None = None,
+    seed: int = 0,
+    *,
+    coco: bool = False,
+) -> Path:
+    """Writes synthetic samples as a data folder: what it holds, any recipe can be tried on.
+
+    - "nuclei", instance segmentation: `images/` and `instances/`, or `instances.json`.
+    - "shapes", segmentation with background and three classes: `images/` and `labels/`.
+    - "blobs", volumes with background and two classes: `images/` and `labels/`, NumPy files.
+    - "rooms", depth: `color/` and `depth/`, 16-bit millimetres.
+    - "textures", super-resolution: `HR/`.
+
+    Args:
+        kind: One of these, see `synthetic_samples`.
+        folder: Where to; it is made. Files of the same names, 000 and on, are replaced.
+        count: How many samples.
+        size: Their sides; 128 x 128, and 32 x 48 x 48 for volumes, without it.
+        seed: Seed.
+        coco: Nuclei: whether instances are written in COCO form.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: A file cannot be written.
+        ValueError: No such kind, one of another rank, or one that has no instances for COCO.
+    """
+    if coco and kind != "nuclei":
+        raise ValueError(f"Only nuclei can be written in COCO form. Received: {kind!r}")
+    folder = Path(folder)
+    pairs = synthetic_pairs(kind, count, size or _SIZES[sample_rank(kind)], seed)
+    for number, (sample, target) in enumerate(pairs):
+        name = f"{number:03}"
+        if kind == "blobs":
+            _save(folder / "images" / f"{name}.npy", sample)
+            _save(folder / "labels" / f"{name}.npy", target.astype(np.uint8))
+        elif kind == "textures":
+            write_image(folder / "HR" / f"{name}.png", sample)
+        elif kind == "rooms":
+            write_image(folder / "color" / f"{name}.png", sample)
+            millimetres = np.rint(1000 * target).astype(np.uint16)
+            write_image(folder / "depth" / f"{name}.png", millimetres)
+        else:
+            write_image(folder / "images" / f"{name}.png", sample)
+            if kind == "shapes":
+                write_image(folder / "labels" / f"{name}.png", target.astype(np.uint8))
+            elif not coco:
+                write_image(folder / "instances" / f"{name}.png", target.astype(np.uint16))
+    if coco:
+        save_json(_coco([target for _, target in pairs]), folder / "instances.json")
+    return folder
+
+
+def _save(path: Path, values: np.ndarray) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, values)
+    except OSError as error:
+        raise DataError(
+            f"Cannot write the volume ({error.strerror}). Received: {str(path)!r}"
+        ) from None
+
+
+def _coco(targets: list[np.ndarray]) -> dict[str, Any]:
+    """The content of a COCO file with one category."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for image, numbers in enumerate(targets):
+        height, width = numbers.shape
+        images.append(
+            {"id": image, "file_name": f"{image:03}.png", "height": height, "width": width}
+        )
+        for number in np.unique(numbers[numbers > 0]):
+            mask = numbers == number
+            rows, columns = (np.flatnonzero(mask.any(axis=axis)).tolist() for axis in (1, 0))
+            y, x = rows[0], columns[0]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image,
+                    "category_id": 1,
+                    "segmentation": rle_encode(mask, compressed=True),
+                    "area": int(mask.sum()),
+                    "bbox": [x, y, columns[-1] + 1 - x, rows[-1] + 1 - y],
+                    "iscrowd": 0,
+                }
+            )
+    return {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "nucleus"}],
+    }

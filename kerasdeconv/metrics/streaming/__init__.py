@@ -1,0 +1,21 @@
+"""The streaming Keras metrics, which are registered with Keras when this is imported."""
+
+# Before anything else: as soon as Keras is there, this package is imported.
+import keras  # noqa: F401
+
+from kerasdeconv.metrics.streaming.depth import RMSE, AbsRel, DeltaAccuracy
+from kerasdeconv.metrics.streaming.labels import DiceCoefficient, MeanIoU, PixelAccuracy
+from kerasdeconv.metrics.streaming.masks import MaskAveragePrecision
+from kerasdeconv.metrics.streaming.pictures import PSNR, SSIM
+
+__all__ = [
+    "PSNR",
+    "RMSE",
+    "SSIM",
+    "AbsRel",
+    "DeltaAccuracy",
+    "DiceCoefficient",
+    "MaskAveragePrecision",
+    "MeanIoU",
+    "PixelAccuracy",
+]
