@@ -65,3 +65,23 @@ class Convention:
             k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
         }
         return cls(**values)
+
+
+def input_text(convention: Convention) -> str:
+    """Says in words what a network takes."""
+    color = {"rgb": "RGB", "gray": "gray", "y": "luma (Y of YCbCr)", None: "numbers"}
+    text = color[convention.color]
+    if convention.value_range is not None:
+        low, high = convention.value_range
+        text += f" in [{low:g}, {high:g}]"
+    return text
+
+
+def output_text(convention: Convention) -> str:
+    """Says in words what a network gives."""
+    text = convention.output
+    if convention.task == "super-resolution":
+        text += f", {convention.scale} times as large"
+    if convention.labels:
+        text += f" of {', '.join(convention.labels)}"
+    return text

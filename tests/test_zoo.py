@@ -17,7 +17,7 @@ from kerasdeconv import analysis, models, zoo
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import AnalysisError, UnknownModel, WeightsError
 from kerasdeconv.zoo import cards, store
-from kerasdeconv.zoo.cards import Metric, WeightsFile
+from kerasdeconv.zoo.cards import ExportedFile, Metric, WeightsFile
 
 NAMES = zoo.list_models()
 
@@ -205,10 +205,11 @@ class TestCards:
         path.write_text(TINY)
         weights = WeightsFile("ab" * 32, 12, url="https://example.org/größe.npz")
         metric = Metric("IoU", 0.91, "float32", "keras", 'the "x" set', "kerasdeconv evaluate")
-        cards.update_card(path, weights=weights, metrics=[metric, metric])
+        files = (ExportedFile("int8", "tflite", 12, 1.5), ExportedFile("int8", "onnx", 13))
+        cards.update_card(path, weights=weights, metrics=[metric, metric], files=files)
         other = dataclasses.replace(metric, value=0.9)
         card = cards.update_card(path, metrics=[other])
-        assert (card.weights, card.metrics) == (weights, (other,))
+        assert (card.weights, card.metrics, card.files) == (weights, (other,), files)
         assert path.read_text().startswith(TINY.rstrip())
         assert list(tmp_path.iterdir()) == [path]
 

@@ -13,7 +13,7 @@ import typer
 from kerasdeconv.cli import terminal
 from kerasdeconv.cli.naming import is_file
 from kerasdeconv.cli.terminal import Json
-from kerasdeconv.convention import Convention
+from kerasdeconv.convention import input_text, output_text
 from kerasdeconv.errors import UnknownModel, closest
 from kerasdeconv.zoo.cards import Card, Metric, card, list_models
 
@@ -119,6 +119,16 @@ def show(
             [(m.metric, f"{m.value:g}", m.precision, m.format, m.data) for m in entry.metrics],
             right=("value",),
         )
+    if entry.files:
+        terminal.stdout().print()
+        terminal.print_table(
+            ("file", "precision", "MB", "against stock"),
+            [
+                (f.format, f.precision, f"{f.size_bytes / 1e6:.2f}", _speed(f.faster_by))
+                for f in entry.files
+            ],
+            right=("MB", "against stock"),
+        )
 
 
 def targets(json: Json = False) -> None:
@@ -169,6 +179,10 @@ def _figure(metric: Metric) -> str:
     return f"{metric.metric} {metric.value:g}"
 
 
+def _speed(faster_by: float | None) -> str:
+    return "" if faster_by is None else f"{faster_by:.2f}x"
+
+
 def _card_rows(entry: Card) -> list[tuple[str, Any]]:
     convention = entry.convention
     sides = entry.arguments.get("input_shape", ())
@@ -191,6 +205,8 @@ def _card_rows(entry: Card) -> list[tuple[str, Any]]:
     if entry.data:
         rows += [("trained on", entry.data.name), ("data licence", entry.data.licence)]
         rows += [("", entry.data.note)] if entry.data.note else []
+    if entry.use:
+        rows += [("intended use", entry.use.intended), ("limits", entry.use.limits)]
     weights = entry.weights
     rows.append(
         (
@@ -201,23 +217,3 @@ def _card_rows(entry: Card) -> list[tuple[str, Any]]:
         )
     )
     return rows
-
-
-def input_text(convention: Convention) -> str:
-    """Says in words what a network takes."""
-    color = {"rgb": "RGB", "gray": "gray", "y": "luma (Y of YCbCr)", None: "numbers"}
-    text = color[convention.color]
-    if convention.value_range is not None:
-        low, high = convention.value_range
-        text += f" in [{low:g}, {high:g}]"
-    return text
-
-
-def output_text(convention: Convention) -> str:
-    """Says in words what a network gives."""
-    text = convention.output
-    if convention.task == "super-resolution":
-        text += f", {convention.scale} times as large"
-    if convention.labels:
-        text += f" of {', '.join(convention.labels)}"
-    return text

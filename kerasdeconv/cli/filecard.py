@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kerasdeconv.cli import terminal
-from kerasdeconv.cli.browsing import input_text, output_text
+from kerasdeconv.convention import input_text, output_text
 
 
 def show_file(path: str, *, json: bool) -> None:

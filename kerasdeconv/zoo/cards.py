@@ -19,10 +19,12 @@ The file's name is the entry's name, `model.toml` or `model.tag.toml`. A card, f
     [data]                              # optional: name, licence, note: what it was trained on
     [weights]                           # optional: absent means never trained. file (in the
                                         # package) or url, sha256, size_bytes
+    [use]                               # optional: intended, limits: a sentence or two each
     [[metrics]]                         # any number: metric, value, precision, format, data,
                                         # command. The first metric is the headline.
+    [[files]]                           # any number: precision, format, size_bytes, faster_by
 
-`[weights]` and `[[metrics]]` are written by `update_card`, the rest by hand.
+`[weights]`, `[[metrics]]` and `[[files]]` are written by `update_card`, the rest by hand.
 """
 
 from __future__ import annotations
@@ -122,6 +124,37 @@ class Metric:
 
 
 @dataclasses.dataclass(frozen=True)
+class Use:
+    """What an entry with trained weights is for, and where it fails.
+
+    Attributes:
+        intended: Pictures and purposes it was made for.
+        limits: What it was not made for, and what is known to go wrong.
+    """
+
+    intended: str
+    limits: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportedFile:
+    """An exported file at the export size, as measured.
+
+    Attributes:
+        precision: "float32", "int8", ...
+        format: "tflite" or "onnx".
+        size_bytes: Of the file.
+        faster_by: Median time of the stock conversion over that of this file, run in turns with
+            one thread; None where the stock converter makes no file that runs.
+    """
+
+    precision: str
+    format: str
+    size_bytes: int
+    faster_by: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Card:
     """An entry of the zoo. The module's docstring explains each field.
 
@@ -145,8 +178,10 @@ class Card:
     macs: int | None = None
     calibration: Calibration | None = None
     data: TrainingData | None = None
+    use: Use | None = None
     weights: WeightsFile | None = None
     metrics: tuple[Metric, ...] = ()
+    files: tuple[ExportedFile, ...] = ()
 
     @property
     def model(self) -> str:
@@ -248,11 +283,13 @@ def read_card(path: str | Path) -> Card:
             ("paper", Paper),
             ("calibration", Calibration),
             ("data", TrainingData),
+            ("use", Use),
             ("weights", WeightsFile),
         ):
             if key in table:
                 table[key] = section(**table[key])
         table["metrics"] = tuple(Metric(**entry) for entry in table.get("metrics", ()))
+        table["files"] = tuple(ExportedFile(**entry) for entry in table.get("files", ()))
         table["convention"] = Convention.from_dict(table["convention"])
         table["arguments"] = {k: _argument(v) for k, v in table["arguments"].items()}
         table["export_size"] = tuple(table.pop("export")["size"])
@@ -268,6 +305,7 @@ def update_card(
     *,
     weights: WeightsFile | None = None,
     metrics: Sequence[Metric] | None = None,
+    files: Sequence[ExportedFile] | None = None,
 ) -> Card:
     """Writes what was trained and measured into a card; what is not given stays as it is.
 
@@ -275,6 +313,7 @@ def update_card(
         path: A card file. What was written by hand keeps its form and its comments.
         weights: The new `[weights]` section.
         metrics: The new `[[metrics]]`, all of them.
+        files: The new `[[files]]`, all of them.
 
     Returns:
         The card as it now reads.
@@ -286,16 +325,18 @@ def update_card(
     old = read_card(path)
     weights = old.weights if weights is None else weights
     metrics = old.metrics if metrics is None else metrics
+    files = old.files if files is None else files
     text, mark, _ = path.read_text(encoding="utf-8").partition(_MEASURED)
-    if not mark and (old.weights or old.metrics):
+    if not mark and (old.weights or old.metrics or old.files):
         raise ValueError(
-            f"A card's [weights] and [[metrics]] must come last, below the line {_MEASURED!r}. "
-            f"Received: {str(path)!r}"
+            "A card's [weights], [[metrics]] and [[files]] must come last, below the line "
+            f"{_MEASURED!r}. Received: {str(path)!r}"
         )
     parts = [text.rstrip(), _MEASURED]
     if weights:
         parts.append(_toml("[weights]", weights))
     parts += [_toml("[[metrics]]", metric) for metric in metrics]
+    parts += [_toml("[[files]]", file) for file in files]
     temporary = path.with_name(path.name + ".partial")
     try:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -306,7 +347,7 @@ def update_card(
     return read_card(path)
 
 
-def _toml(header: str, section: WeightsFile | Metric) -> str:
+def _toml(header: str, section: WeightsFile | Metric | ExportedFile) -> str:
     """A section of strings and numbers; empty fields are left out."""
     fields = dataclasses.asdict(section).items()
     # JSON writes strings and numbers as TOML does, once non-ASCII text is left alone.

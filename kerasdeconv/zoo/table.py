@@ -1,6 +1,7 @@
-"""The tables of models, generated from the cards: `python -m kerasdeconv.zoo.table README.md`.
+"""What pages say of the models, from the cards: `python -m kerasdeconv.zoo.table README.md ...`.
 
-It replaces what stands between the lines `<!-- models:begin -->` and `<!-- models:end -->`.
+It replaces what stands between the lines `<!-- models:begin -->` and `<!-- models:end -->` by the
+tables of models, and what stands between `<!-- cards:begin -->` and `<!-- cards:end -->` by cards.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import sys
 from pathlib import Path
 
 from kerasdeconv.zoo.cards import Card, card, list_models
+from kerasdeconv.zoo.pages import markdown_cards
 
-BEGIN, END = "<!-- models:begin -->", "<!-- models:end -->"
 _TRAINED = (
     "| name | network | parameters | weights | figure | float32 | int8 |\n"
     "|---|---|---:|---:|---|---:|---:|"
@@ -38,17 +39,25 @@ def markdown_tables() -> str:
     )
 
 
+_PARTS = {"models": markdown_tables, "cards": markdown_cards}
+
+
 def updated(text: str) -> str:
-    """Returns a page with its tables replaced.
+    """Returns a page with its parts replaced.
 
     Raises:
         ValueError: The page has no markers, or not one of each in order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"A page needs the lines {BEGIN!r} and {END!r}, once each, in this order.")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    return f"{before}{BEGIN}\n{markdown_tables()}\n{END}{after}"
+    found = [part for part in _PARTS if f"<!-- {part}:" in text]
+    for part in found or ["models"]:
+        begin, end = f"<!-- {part}:begin -->", f"<!-- {part}:end -->"
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise ValueError(
+                f"A page needs the lines {begin!r} and {end!r}, once each, in this order."
+            )
+        before, rest = text.split(begin)
+        text = f"{before}{begin}\n{_PARTS[part]()}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 def _trained_row(entry: Card) -> str:

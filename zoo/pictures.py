@@ -1,0 +1,121 @@
+"""Makes the pictures of docs/zoo.md: what trained entries make of pictures that they never saw.
+
+Photographs are those of scikit-image. Where there is none of the kind, the answer alone is shown,
+to a picture of the validation part, since the data may not be redistributed.
+
+Example:
+    python zoo/pictures.py unet.vessels espcn_x3 --data DATA     # or all trained entries
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import skimage.color
+import skimage.data
+import skimage.transform
+
+from kerasdeconv import imaging, runtime, zoo
+from kerasdeconv.data.instances import instance_boxes
+from kerasdeconv.evaluation import KerasPredictor
+from kerasdeconv.train import read_recipe
+from kerasdeconv.train.parts import labelled_parts
+from kerasdeconv.zoo.cards import Card
+
+HERE = Path(__file__).parent
+PICTURES = HERE.parent / "docs" / "pictures"
+GAP = 6
+MOST = 360  # pixels of a side of a panel
+
+
+def main() -> None:
+    """Makes the pictures of the entries that are named, or of all trained ones."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("entries", nargs="*")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    arguments = parser.parse_args()
+    for name in arguments.entries or zoo.list_models(pretrained=True):
+        card = zoo.card(name)
+        panels = make(card, arguments.data)
+        path = PICTURES / f"{card.name}.jpg"
+        PIL.Image.fromarray(beside(panels)).save(path, quality=92, subsampling=0)
+        print(f"{path}: {path.stat().st_size // 1000} kB")
+
+
+def make(card: Card, data: Path) -> list[np.ndarray]:
+    """The panels of one entry's picture."""
+    predictor = KerasPredictor(zoo.load(card.name))
+    if card.task == "super-resolution":
+        return enlarged(predictor, card.convention.scale)
+    if card.name == "unet.vessels":
+        eye = skimage.transform.resize(skimage.data.retina(), (584, 584), anti_aliasing=True)
+        return overlaid(predictor, imaging.to_uint8(255 * eye))
+    if card.name == "unet.nuclei":
+        section = skimage.data.immunohistochemistry()
+        return overlaid(predictor, section, stain(section))
+    sample = labelled_parts(read_recipe(HERE / card.name / "recipe.toml").data, data)[1][0]
+    if card.task == "instance-segmentation":
+        return instances(predictor, sample)
+    return [answer_alone(predictor, sample.read()[0])]
+
+
+def enlarged(predictor: runtime.Predictor, scale: int) -> list[np.ndarray]:
+    """A face: the low resolution, its bicubic enlargement, the network's."""
+    face = skimage.data.astronaut()[:192, 132:324]
+    low = imaging.to_uint8(imaging.resize_bicubic(face, 1 / scale))
+    nearest = np.repeat(np.repeat(low, scale, axis=0), scale, axis=1)
+    bicubic = imaging.to_uint8(imaging.resize_bicubic(low, scale))
+    return [nearest, bicubic, predictor.predict(low)]
+
+
+def overlaid(
+    predictor: KerasPredictor, picture: np.ndarray, seen: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """A picture, and what the network finds in it, or in what it is shown of it."""
+    seen = picture if seen is None else seen
+    answer = predictor.predict_tiled(seen, tile=predictor.tile_for(seen.shape[:2]))
+    drawn = runtime.render(predictor.convention, picture, answer)
+    return [part[-MOST:, -MOST:] for part in (picture, drawn)]
+
+
+def stain(section: np.ndarray) -> np.ndarray:
+    """The blue stain, of nuclei, of a brown and blue section, bright on black."""
+    amount = skimage.color.rgb2hed(section)[..., 0]
+    low, high = np.percentile(amount, [20, 99.8])
+    return imaging.to_uint8(255 * (amount - low) / (high - low))
+
+
+def answer_alone(predictor: KerasPredictor, image: np.ndarray) -> np.ndarray:
+    """What the network finds, drawn on black; of a volume its middle slices, enlarged."""
+    rank = len(predictor.input_shape) - 2
+    answer = predictor.predict_tiled(image, tile=predictor.tile_for(image.shape[:rank]))
+    if rank == 3:
+        slices = [answer[round(len(answer) * share)] for share in (0.4, 0.5, 0.6)]
+        answer = np.concatenate(slices, axis=1).repeat(5, axis=0).repeat(5, axis=1)
+    black = np.zeros((*answer.shape[:2], 3), np.uint8)
+    return runtime.render(predictor.convention, black, answer)
+
+
+def instances(predictor: KerasPredictor, sample: Any) -> list[np.ndarray]:
+    """The masks in all true boxes, drawn on black."""
+    image, numbers = sample.read_instances()
+    boxes = instance_boxes(numbers)[1]
+    masks = predictor.predict_instances(image, boxes, tile=predictor.tile_for(image.shape[:2]))
+    return [runtime.render(predictor.convention, np.zeros_like(image), masks)]
+
+
+def beside(panels: list[np.ndarray]) -> np.ndarray:
+    """Puts pictures of one size beside each other."""
+    height, width = panels[0].shape[:2]
+    sheet = np.full((height, (width + GAP) * len(panels) - GAP, 3), 255, np.uint8)
+    for i, panel in enumerate(panels):
+        sheet[:, i * (width + GAP) : i * (width + GAP) + width] = panel
+    return sheet
+
+
+if __name__ == "__main__":
+    main()
