@@ -84,6 +84,17 @@ class TestLabels:
         outside = (np.hypot(y - 8, x - 8) >= 6) | (y == 0)
         np.testing.assert_array_equal(labels, np.where(outside, IGNORE, x < 6))
 
+    def test_training_may_learn_what_is_outside(self, folder):
+        recipe = plan(field="fov", outside=0, held_out=("05",))
+        training, held = labelled_parts(recipe, folder)
+        y, x = np.mgrid[:16, :16]
+        outside = np.hypot(y - 8, x - 8) >= 6
+        assert set(np.unique(training[0].read()[1][outside])) == {0}
+        assert set(np.unique(held[0].read()[1][outside])) == {IGNORE}
+        assert validation_part(recipe, folder / "train") == held
+        with pytest.raises(ValueError, match=r"without a field\. Received: outside=0$"):
+            labelled_parts(plan(outside=0), folder)
+
     def test_missing_files_are_named(self, folder):
         options = {"labels": "vessels", "field": "fov"}
         (folder / "train" / "fov" / "03.png").unlink()

@@ -36,6 +36,7 @@ class LabelledImage:
         field: File that is black where the picture has no labels, if there is one.
         values: Value of each class in the label file; other values are no class. Without them
             values are class numbers.
+        outside: Label of the pixels outside the field: none, or a class.
     """
 
     image: Path
@@ -43,6 +44,7 @@ class LabelledImage:
     group: str = ""
     field: Path | None = None
     values: tuple[int, ...] = ()
+    outside: int = IGNORE
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Reads the picture (uint8, H x W x 3) and its class numbers (uint8, H x W).
@@ -63,7 +65,7 @@ class LabelledImage:
         else:
             labels = mask.astype(np.uint8)
         if self.field is not None:
-            labels[_read_mask(self.field, labels.shape) == 0] = IGNORE
+            labels[_read_mask(self.field, labels.shape) == 0] = self.outside
         return image, labels
 
     def read_instances(self) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,18 @@ def labelled_parts(data: DataRecipe, folder: Path) -> tuple[list[Any], list[Any]
 
     Raises:
         DataError: A folder is missing or cannot be used, or a held-out name fits nothing.
-        ValueError: The recipe says in several ways what is for validation.
+        ValueError: The recipe says in several ways what is for validation, or what is outside of no
+            field.
     """
     samples = [sample for name in data.folders for sample in _samples(data, folder / name)]
     if data.validation_folders:
         _check_one_way(data)
         held = [s for name in data.validation_folders for s in _samples(data, folder / name)]
-        return samples, held
-    return _split(data, samples)
+    else:
+        samples, held = _split(data, samples)
+    if data.outside is not None:
+        samples = [dataclasses.replace(sample, outside=data.outside) for sample in samples]
+    return samples, held
 
 
 def validation_part(data: DataRecipe, folder: Path) -> list[Any]:
@@ -53,6 +58,8 @@ def validation_part(data: DataRecipe, folder: Path) -> list[Any]:
 
 
 def _samples(data: DataRecipe, folder: Path) -> list[Any]:
+    if data.outside is not None and not data.field:
+        raise ValueError(f"Nothing is outside without a field. Received: outside={data.outside}")
     return labelled_samples(folder, labels=data.labels, field=data.field, values=data.values)
 
 

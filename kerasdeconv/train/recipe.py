@@ -23,6 +23,8 @@ class DataRecipe:
         folders: Data folders, below the folder given on the command line.
         labels: Segmentation: folder of the label files, if not `instances`, `masks` or `labels`.
         field: Segmentation: folder of masks that are black where a picture has no labels.
+        outside: Segmentation: class that training takes for what is outside the field, if it takes
+            one; validation never does.
         values: Segmentation: value of each class in the label files; other values are no class.
         validation: Share of the pictures kept for validation.
         split_seed: Seed of that choice.
@@ -48,6 +50,7 @@ class DataRecipe:
     folders: tuple[str, ...]
     labels: str = ""
     field: str = ""
+    outside: int | None = None
     values: tuple[int, ...] = ()
     validation: float = 0.2
     split_seed: int = 0
