@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import pytest
 
 from kerasdeconv import data
 from kerasdeconv.data.nifti import read_spacing
+from kerasdeconv.data.segmentation import labelled_samples
 from kerasdeconv.data.volumes import LabelledVolume, VolumePatches, normalize, resample
 from kerasdeconv.errors import DataError
+from kerasdeconv.train.parts import validation_part
+from kerasdeconv.train.recipe import DataRecipe
 
 
 def save(
@@ -105,6 +109,10 @@ class TestResample:
             resample(np.zeros((3, 3, 3)), spacing, target)
 
 
+def resampled(sample: LabelledVolume, *spacing: float) -> LabelledVolume:
+    return dataclasses.replace(sample, spacing=spacing)
+
+
 class TestScans:
     @pytest.fixture
     def sample(self, tmp_path) -> LabelledVolume:
@@ -116,7 +124,7 @@ class TestScans:
         return LabelledVolume(image, mask)
 
     def test_read(self, sample):
-        scan, labels = sample.read((1.0, 1.0, 2.0))
+        scan, labels = resampled(sample, 1.0, 1.0, 2.0).read()
         assert scan.shape == (36, 15, 6, 1) and labels.shape == (36, 15, 6)
         assert labels.dtype == np.uint8
         nearest = sample.read()[1].repeat(3, 0)[:, :, 1::2]  # of two voxels either is as near
@@ -126,17 +134,32 @@ class TestScans:
         # One voxel in three lies between classes; turned otherwise all would be by chance.
         assert np.corrcoef(scan.ravel(), labels.ravel())[0, 1] > 0.85
         np.testing.assert_array_equal(
-            sample.read((3.0, 1.0, 1.0))[0][..., 0], normalize(sample.read()[1] * 100.0)
+            resampled(sample, 3.0, 1.0, 1.0).read()[0][..., 0],
+            normalize(sample.read()[1] * 100.0),
         )
 
     def test_patches(self, sample):
-        volumes, _ = VolumePatches(
-            [sample], patch=(36, 15, 6), spacing=(1.0, 1.0, 2.0), batch_size=1, augment=False
-        )[0]
-        np.testing.assert_array_equal(volumes[0], sample.read((1.0, 1.0, 2.0))[0])
+        sample = resampled(sample, 1.0, 1.0, 2.0)
+        volumes, _ = VolumePatches([sample], patch=(36, 15, 6), batch_size=1, augment=False)[0]
+        np.testing.assert_array_equal(volumes[0], sample.read()[0])
 
     def test_numpy_files_have_none(self, tmp_path):
         data.write_synthetic("blobs", tmp_path, 1, (6, 7, 8))
-        (sample,) = data.labelled_volumes(tmp_path)
+        (sample,) = data.labelled_volumes(tmp_path, spacing=(1.0, 1.0, 1.0))
         with pytest.raises(DataError, match=r"Only NIfTI files .*images/000\.npy'$"):
-            sample.read((1.0, 1.0, 1.0))
+            sample.read()
+
+    def test_of_a_recipe(self, sample):
+        """Training and evaluation see the same voxels."""
+        folder = sample.image.parent
+        for path, name in ((sample.image, "images"), (sample.mask, "labels")):
+            (folder / name).mkdir()
+            path.rename(folder / name / "a.nii.gz")
+        recipe = DataRecipe("segmentation", ("",), spacing=(1.0, 1.0, 2.0), held_out=("a",))
+        (kept,) = validation_part(recipe, folder)
+        assert kept.read()[0].shape == (36, 15, 6, 1)
+
+    def test_pictures_have_none(self, tmp_path):
+        data.write_synthetic("nuclei", tmp_path, 1, (32, 32))
+        with pytest.raises(ValueError, match=r"spacing is for volumes.* Received: \[1\.0\]$"):
+            labelled_samples(tmp_path, spacing=(1.0,))

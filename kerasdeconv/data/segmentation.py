@@ -141,7 +141,12 @@ def labelled_images(
 
 
 def labelled_samples(
-    folder: str | Path, *, labels: str = "", field: str = "", values: Sequence[int] = ()
+    folder: str | Path,
+    *,
+    labels: str = "",
+    field: str = "",
+    values: Sequence[int] = (),
+    spacing: Sequence[float] = (),
 ) -> list[Any]:
     """Lists the labelled volumes of a folder, or its labelled pictures where it has no volumes.
 
@@ -150,10 +155,11 @@ def labelled_samples(
         labels: See `labelled_images`; pictures alone.
         field: See `labelled_images`; pictures alone.
         values: See `labelled_images`; pictures alone.
+        spacing: See `labelled_volumes`; volumes alone.
 
     Raises:
         DataError: As `labelled_images` and `labelled_volumes`.
-        ValueError: An option is given for volumes.
+        ValueError: An option is given for the other kind.
     """
     images = Path(folder) / "images"
     if images.is_dir() and any(is_volume(path) for path in images.iterdir()):
@@ -162,7 +168,11 @@ def labelled_samples(
                 "labels, field and values are for pictures, and the folder has volumes. "
                 f"Received: {labels!r}, {field!r}, {list(values)}"
             )
-        return list(labelled_volumes(folder))
+        return list(labelled_volumes(folder, spacing=spacing))
+    if spacing:
+        raise ValueError(
+            f"spacing is for volumes, and the folder has pictures. Received: {list(spacing)}"
+        )
     return list(labelled_images(folder, labels=labels, field=field, values=values))
 
 

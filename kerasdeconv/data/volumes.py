@@ -31,20 +31,17 @@ class LabelledVolume:
         image: Scan file.
         mask: Label file: class numbers.
         group: What kind of scan it is, for stratified splits; may be "".
+        spacing: Millimetres between voxels (z, y, x) that both are resampled to: the scan linearly,
+            labels to the nearest. They stay as they are without it.
     """
 
     image: Path
     mask: Path
     group: str = ""
+    spacing: tuple[float, ...] = ()
 
-    def read(
-        self, spacing: tuple[float, float, float] | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Reads the scan, normalized (float32, D x H x W x 1), and its class numbers (uint8).
-
-        Args:
-            spacing: Millimetres between voxels (z, y, x) that both are resampled to: the scan
-                linearly, labels to the nearest. They stay as they are without it.
 
         Raises:
             DataError: A file cannot be read, the labels are no class numbers, the two differ in
@@ -60,10 +57,10 @@ class LabelledVolume:
         labels = mask.astype(np.uint8)
         if not np.array_equal(labels, mask):
             raise DataError(f"Labels must be whole numbers from 0 to 255. Received: {self.mask}")
-        if spacing is not None:
+        if self.spacing:
             present = read_spacing(self.image)
-            scan = resample(scan, present, spacing)
-            labels = resample(labels, present, spacing, order=0)
+            scan = resample(scan, present, self.spacing)
+            labels = resample(labels, present, self.spacing, order=0)
         return normalize(scan)[..., None], labels
 
 
@@ -81,8 +78,12 @@ def is_volume(path: Path) -> bool:
     return path.name.lower().endswith(VOLUME_SUFFIXES)
 
 
-def labelled_volumes(folder: str | Path) -> list[LabelledVolume]:
+def labelled_volumes(folder: str | Path, *, spacing: Sequence[float] = ()) -> list[LabelledVolume]:
     """Lists the volumes in `images/` with those of the same name in `labels/`.
+
+    Args:
+        folder: The folder.
+        spacing: Millimetres between voxels (z, y, x) that they are resampled to when they are read.
 
     Raises:
         DataError: There are no volumes, or one has no labels.
@@ -93,7 +94,7 @@ def labelled_volumes(folder: str | Path) -> list[LabelledVolume]:
         mask = folder / "labels" / image.name
         if not mask.is_file():
             raise DataError(f"A scan has no labels {str(mask)!r}. Received: {image.name}")
-        samples.append(LabelledVolume(image, mask))
+        samples.append(LabelledVolume(image, mask, spacing=tuple(spacing)))
     return samples
 
 
@@ -197,8 +198,6 @@ class VolumePatches(RandomPatches):
     Args:
         samples: Labelled volumes; they are read into memory.
         patch: Side of a patch, or its depth, height and width.
-        spacing: Millimetres between voxels (z, y, x) that volumes are resampled to, see
-            `LabelledVolume.read`.
         augmentation: What to vary instead of this mirroring and brightness.
         balance: Share of the patches that are cut around a voxel of a class, all classes equally
             often; the others are cut anywhere.
@@ -218,7 +217,6 @@ class VolumePatches(RandomPatches):
         samples: Sequence[LabelledVolume],
         *,
         patch: int | tuple[int, int, int] = 32,
-        spacing: tuple[float, float, float] | None = None,
         augmentation: Augmentation | None = None,
         balance: float = 0.0,
         batch_size: int = 2,
@@ -231,7 +229,7 @@ class VolumePatches(RandomPatches):
         # Scan and labels in one array are cut and mirrored together.
         self._volumes = [
             np.concatenate([scan, labels[..., None]], axis=-1, dtype=np.float32)
-            for scan, labels in (sample.read(spacing) for sample in samples)
+            for scan, labels in (sample.read() for sample in samples)
         ]
         self.augmentation = augmentation
         self.balance = ClassBalance(

@@ -60,7 +60,13 @@ def validation_part(data: DataRecipe, folder: Path) -> list[Any]:
 def _samples(data: DataRecipe, folder: Path) -> list[Any]:
     if data.outside is not None and not data.field:
         raise ValueError(f"Nothing is outside without a field. Received: outside={data.outside}")
-    return labelled_samples(folder, labels=data.labels, field=data.field, values=data.values)
+    return labelled_samples(
+        folder,
+        labels=data.labels,
+        field=data.field,
+        values=data.values,
+        spacing=data.spacing,
+    )
 
 
 def _split(data: DataRecipe, samples: list[Any]) -> tuple[list[Any], list[Any]]:

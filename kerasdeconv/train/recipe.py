@@ -32,6 +32,7 @@ class DataRecipe:
         validation_folders: Data folders for validation instead.
         patch: Side of a patch in input pixels, or voxels.
         sides: Volumes: depth, height and width of a patch, if they differ.
+        spacing: Volumes: millimetres between voxels (z, y, x) that scans are resampled to.
         batch: Samples in a batch.
         steps: Batches in an epoch.
         border: Super-resolution: input pixels along a patch's border that don't count.
@@ -58,6 +59,7 @@ class DataRecipe:
     validation_folders: tuple[str, ...] = ()
     patch: int = 256
     sides: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
     batch: int = 8
     steps: int = 100
     border: int = 4
