@@ -19,7 +19,7 @@ from kerasdeconv.data.patches import RandomPatches
 from kerasdeconv.data.segmentation import IGNORE, LabelledImage, SegmentationPatches
 from kerasdeconv.data.volumes import LabelledVolume, VolumePatches
 from kerasdeconv.errors import DataError
-from kerasdeconv.train.run import make_datasets
+from kerasdeconv.train.kinds import make_datasets
 
 EVERYWHERE = Augmentation(rotate=180, tilt=180, zoom=(0.5, 2.0), elastic=3, smoothness=10)
 MOVES = {

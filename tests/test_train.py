@@ -319,6 +319,7 @@ class TestRecipes:
             (('"more"', '"mroe"'), DataError, r"No such data folder\. Received: '.*mroe'$"),
             (("espcn_x2", "espcn_2"), UnknownModel, r"Did you mean 'espcn_x2'"),
             (("patch = 12", "patch = 99"), DataError, r"No image is 198 pixels"),
+            (("border = 3", "boxes = 4"), ValueError, r"no use for boxes\. Received: 4$"),
             (("border = 3", "border = 6"), ValueError, r"half a patch of 12\. Received: 6$"),
             (("validation = 0.25", "validation = 1.0"), ValueError, r"fraction must .*: 1\.0$"),
             (("mean_squared_error", "mse_"), ValueError, r"No such loss function.*'mse_'$"),
@@ -334,6 +335,11 @@ class TestRecipes:
         with pytest.raises(error, match=rf"^[^\n]*{message}[^\n]*$"):
             train.run(recipe, data=pictures, out=tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+    def test_pictures_are_not_cut_like_volumes(self, pictures, tmp_path):
+        recipe = recipe_of(tmp_path, NUCLEI.replace("patch = 32", "sides = [8, 8, 8]"))
+        with pytest.raises(ValueError, match=r"^Pictures have no use for sides.*\(8, 8, 8\)$"):
+            train.run(recipe, data=pictures, out=tmp_path / "out")
 
     def test_a_broken_picture_is_named(self, pictures, tmp_path):
         folder = tmp_path / "data"

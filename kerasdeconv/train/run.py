@@ -5,22 +5,14 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from kerasdeconv import zoo
-from kerasdeconv.data.instances import InstancePatches
-from kerasdeconv.data.patches import FollowEpoch, RandomPatches
-from kerasdeconv.data.segmentation import IGNORE, SegmentationPatches
-from kerasdeconv.data.splits import split
-from kerasdeconv.data.super_resolution import SuperResolutionPatches, high_resolution_images
-from kerasdeconv.data.volumes import LabelledVolume, VolumePatches
-from kerasdeconv.errors import DataError, closest
+from kerasdeconv.data.patches import FollowEpoch
 from kerasdeconv.losses import WeightedSum
-from kerasdeconv.metrics import MeanIoU
 from kerasdeconv.train.devices import data_parallel
-from kerasdeconv.train.parts import labelled_parts
+from kerasdeconv.train.kinds import Datasets, kind_of, make_datasets
 from kerasdeconv.train.precision import mix_precision
 from kerasdeconv.train.progress import Progress
 from kerasdeconv.train.recipe import CompressRecipe, FitRecipe, Recipe
@@ -91,7 +83,7 @@ def _compiled(recipe: Recipe, out: Path) -> keras.Model:
     model.compile(
         optimizer=make_optimizer(recipe.fit, recipe.fit.epochs * recipe.data.steps),
         loss=WeightedSum(recipe.fit.loss),
-        weighted_metrics=_metrics(recipe.data.kind, model.output_shape[-1]),
+        weighted_metrics=kind_of(recipe).metrics(model),
     )
     return model
 
@@ -106,7 +98,7 @@ def _clear(out: Path) -> None:
 def _fit(
     model: keras.Model,
     fit: FitRecipe,
-    parts: tuple[RandomPatches, RandomPatches],
+    parts: Datasets,
     out: Path,
     *,
     tensorboard: bool,
@@ -144,25 +136,6 @@ def _fit(
         progress.on_train_end()
 
 
-def make_datasets(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
-    """Builds the training and validation data of a recipe.
-
-    Raises:
-        DataError: A data folder is missing or cannot be used.
-        ValueError: No such kind of data, or one that the entry does not learn from.
-    """
-    kind = recipe.data.kind
-    if kind not in _DATASETS:
-        raise ValueError(f"No such kind of data. {closest(kind, _DATASETS)} Received: {kind!r}")
-    task = zoo.card(recipe.entry).convention.task
-    if task != kind:
-        raise ValueError(f"{recipe.entry!r} needs data of kind {task!r}. Received: {kind!r}")
-    for name in (*recipe.data.folders, *recipe.data.validation_folders):
-        if not (folder / name).is_dir():
-            raise DataError(f"No such data folder. Received: {str(folder / name)!r}")
-    return _DATASETS[kind](recipe, folder)
-
-
 def make_optimizer(fit: FitRecipe, steps: int) -> keras.optimizers.Optimizer:
     """Builds Adam(W) with a schedule and a running average of the weights."""
     return keras.optimizers.AdamW(
@@ -172,97 +145,3 @@ def make_optimizer(fit: FitRecipe, steps: int) -> keras.optimizers.Optimizer:
         use_ema=fit.average > 0,
         ema_momentum=fit.average or 0.99,
     )
-
-
-def _segmentation(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
-    data = recipe.data
-    training, validation = labelled_parts(data, folder)
-    options: dict[str, Any] = {"patch": data.patch, "batch_size": data.batch, "seed": recipe.seed}
-    steps = max(1, len(validation) // data.batch)
-    varied: dict[str, Any] = {"augmentation": data.augmentation, "balance": data.balance}
-    if isinstance(training[0], LabelledVolume):
-        options["patch"] = data.sides or data.patch
-        return (
-            VolumePatches(training, steps=data.steps, **varied, **options),
-            VolumePatches(validation or training, steps=steps, augment=False, **options),
-        )
-    return (
-        SegmentationPatches(training, zoom=data.zoom, steps=data.steps, **varied, **options),
-        SegmentationPatches(validation or training, steps=steps, augment=False, **options),
-    )
-
-
-def _instances(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
-    data = recipe.data
-    arguments = zoo.card(recipe.entry).arguments
-    if arguments.get("boxes") not in (None, data.boxes):
-        raise ValueError(
-            f"{recipe.entry!r} takes {arguments['boxes']} boxes. Received: boxes={data.boxes}"
-        )
-    training, validation = labelled_parts(data, folder)
-    options: dict[str, Any] = {
-        "boxes": data.boxes,
-        "mask_size": 2 * arguments.get("size", 14),
-        "patch": data.patch,
-        "batch_size": data.batch,
-        "seed": recipe.seed,
-    }
-    steps = max(1, len(validation) // data.batch)
-    return (
-        InstancePatches(
-            training,
-            zoom=data.zoom,
-            augmentation=data.augmentation,
-            balance=data.balance,
-            jitter=data.jitter,
-            steps=data.steps,
-            **options,
-        ),
-        InstancePatches(validation or training, steps=steps, augment=False, **options),
-    )
-
-
-def _super_resolution(recipe: Recipe, folder: Path) -> tuple[RandomPatches, RandomPatches]:
-    data = recipe.data
-    card = zoo.card(recipe.entry)
-    scale, color = card.convention.scale, card.convention.color
-    if data.augmentation is not None or data.balance:
-        raise ValueError(
-            "augmentation and balance are for segmentation; super-resolution turns and mirrors. "
-            f"Received: {data.augmentation}, balance={data.balance}"
-        )
-    parts = [
-        [image for name in names for image in high_resolution_images(folder / name, color)]
-        for names in (data.folders, data.validation_folders)
-    ]
-    training, validation = parts
-    if not data.validation_folders:
-        training, validation = split(training, data.validation, seed=data.split_seed)
-    levels = [scale]
-    if card.arguments.get("progressive"):  # a target for each doubling
-        levels = [scale >> level for level in range(scale.bit_length() - 1)]
-    options: dict[str, Any] = {
-        "scale": scale,
-        "levels": levels,
-        "patch": data.patch,
-        "border": data.border,
-        "batch_size": data.batch,
-        "seed": recipe.seed,
-    }
-    return (
-        SuperResolutionPatches(training, shrinks=data.shrinks, steps=data.steps, **options),
-        SuperResolutionPatches(validation or training, steps=16, augment=False, **options),
-    )
-
-
-_DATASETS = {
-    "segmentation": _segmentation,
-    "instance-segmentation": _instances,
-    "super-resolution": _super_resolution,
-}
-
-
-def _metrics(kind: str, classes: int) -> list[keras.metrics.Metric]:
-    if kind == "super-resolution":
-        return []
-    return [MeanIoU(max(classes, 2), ignore=IGNORE)]

@@ -25,9 +25,10 @@ from kerasdeconv.export.training.compress import (
     unique_weights,
 )
 from kerasdeconv.losses import WeightedSum
+from kerasdeconv.train.kinds import make_datasets
 from kerasdeconv.train.progress import Progress
 from kerasdeconv.train.recipe import Recipe, read_recipe
-from kerasdeconv.train.run import make_datasets, make_schedule
+from kerasdeconv.train.schedules import make_schedule
 
 
 @dataclasses.dataclass(frozen=True)

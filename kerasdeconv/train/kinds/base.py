@@ -1,0 +1,34 @@
+"""What a kind of data has to say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kerasdeconv.data.patches import RandomPatches
+from kerasdeconv.train.recipe import Recipe
+
+Datasets = tuple[RandomPatches, RandomPatches]
+
+
+def _no_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
+    return []
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A kind of data.
+
+    Attributes:
+        datasets: Makes the training and validation data of a recipe, below a folder.
+        fields: Names of the `DataRecipe` fields that it reads beside those that all kinds read.
+        metrics: The weighted metrics to log for a model.
+    """
+
+    datasets: Callable[[Recipe, Path], Datasets]
+    fields: tuple[str, ...]
+    metrics: Callable[[keras.Model], list[Any]] = _no_metrics
