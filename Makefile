@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= 2
 JAX_VENV := .venv-jax
 JAX_STAMP := $(JAX_VENV)/.installed
 
@@ -20,8 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python export/demo.py --out build/demo
 
+# A file's tests share what they make, so files are what workers take.
 test: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n $(WORKERS) --dist loadfile
 
 test-slow: setup test-jax
 	$(BIN)/python -m pytest -m slow

@@ -71,7 +71,7 @@ def print_pairs(rows: Sequence[tuple[str, Any]]) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")  # a path that is cut off is of no use
     for name, value in rows:
         table.add_row(Text(name), Text(str(value)))
     _print(table)
