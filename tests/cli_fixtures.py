@@ -16,9 +16,7 @@ from kerasdeconv.cli import main
 
 
 @pytest.fixture
-def run(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Ran]:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Runs a command in this process, as wide as in a pipe."""
     monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
 
