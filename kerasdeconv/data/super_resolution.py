@@ -60,8 +60,8 @@ class SuperResolutionPatches(RandomPatches):
     """Random pairs of low- and high-resolution patches, with pixel weights.
 
     Batches are `(low, high, weights)`: N x p x p x C and N x sp x sp x C, float32 in [0, 255], and
-    N x sp x sp with 0 on the border, where a network with zero padding cannot know better, and 1
-    elsewhere. For networks with an output a level, `high` and `weights` are tuples of one a level.
+    N x sp x sp with 0 on the border and 1 elsewhere. For networks with an output a level, `high`
+    and `weights` are tuples of one a level.
 
     Args:
         images: High-resolution pictures, height x width (luma) or height x width x 3, uint8.
@@ -69,7 +69,8 @@ class SuperResolutionPatches(RandomPatches):
         levels: Upsampling factors of the outputs, s first, where there are several. The coarser
             targets are the high-resolution picture, shrunk as the low-resolution one is.
         patch: Side p of a low-resolution patch.
-        border: Low-resolution pixels along the border of a patch that don't count in the loss.
+        border: Low-resolution pixels along the border of a patch that don't count in the loss. What
+            never counts is never learned: a picture then gets a frame of wrong pixels.
         shrinks: The pictures are used in these sizes too (1.0 is the original).
         batch_size: See `RandomPatches`.
         steps: See `RandomPatches`.
@@ -88,7 +89,7 @@ class SuperResolutionPatches(RandomPatches):
         scale: int,
         levels: Sequence[int] = (),
         patch: int = 32,
-        border: int = 4,
+        border: int = 0,
         shrinks: Sequence[float] = (1.0,),
         batch_size: int = 16,
         steps: int = 1000,

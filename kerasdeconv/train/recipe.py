@@ -62,7 +62,7 @@ class DataRecipe:
     spacing: tuple[float, ...] = ()
     batch: int = 8
     steps: int = 100
-    border: int = 4
+    border: int = 0
     shrinks: tuple[float, ...] = (1.0,)
     zoom: tuple[float, float] = (0.75, 1.33)
     augmentation: Augmentation | None = None
