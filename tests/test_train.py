@@ -22,7 +22,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 ZOO = Path(__file__).parents[1] / "zoo"
 COMMITTED = sorted(ZOO.glob("*/recipe.toml"))
-FOR_8_BITS = sorted({*ZOO.glob("*/*.toml")} - {*COMMITTED})
+FIRST = sorted(ZOO.glob("*/first.toml"))  # what some of them go on from
+FOR_8_BITS = sorted({*ZOO.glob("*/*.toml")} - {*COMMITTED, *FIRST})
 
 NUCLEI = """
 entry = "unet.nuclei"
@@ -249,7 +250,9 @@ class TestRecipes:
         whole = recipe_of(tmp_path, NUCLEI.replace("average = 0.5", "average = 0"))
         assert type(whole.fit.average) is float
 
-    @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.parent.name)
+    @pytest.mark.parametrize(
+        "path", [*COMMITTED, *FIRST], ids=lambda path: f"{path.parent.name} {path.stem}"
+    )
     def test_committed(self, path):
         recipe = train.read_recipe(path)
         card = zoo.card(recipe.entry)
@@ -257,7 +260,7 @@ class TestRecipes:
         assert recipe.data.kind == card.convention.task
         assert 2 * recipe.data.border < recipe.data.patch
         if recipe.start:  # what another recipe made, in the folder that its first line names
-            others = {*COMMITTED, *FOR_8_BITS} - {path}
+            others = {*COMMITTED, *FIRST} - {path}
             made = [other.read_text().splitlines()[0].split("build/train/")[-1] for other in others]
             assert recipe.start.split("/")[0] in made
 

@@ -61,8 +61,7 @@ def make(card: Card, data: Path) -> list[np.ndarray]:
     if card.task == "instance-segmentation":
         # The brightest is a stained section: nuclei of many shapes, and some that touch.
         return instances(predictor, max(held, key=lambda sample: sample.read()[0].mean()))
-    sample = held[0]
-    return [answer_alone(predictor, sample.read()[0])]
+    return [answer_alone(predictor, held[0].read()[0])]
 
 
 def enlarged(predictor: runtime.Predictor, scale: int) -> list[np.ndarray]:
