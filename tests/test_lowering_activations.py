@@ -39,10 +39,48 @@ def prelu(alpha: list[float]) -> keras.Model:
 
 
 class TestPReLU:
+    def between(self, before: L.Layer, alpha: list[float], after: L.Layer) -> keras.Model:
+        image = keras.Input((6, 5, 2))
+        slopes = L.PReLU(shared_axes=[1, 2])
+        model = random_weights(keras.Model(image, after(slopes(before(image)))))
+        slopes.set_weights([np.reshape(alpha, (1, 1, -1))])
+        return model
+
+    @settings(deadline=None, max_examples=30)
+    @given(slopes, st.sampled_from(["sum", "depthwise"]))
+    def test_sum(self, alpha, form):
+        assert "PReLU" not in check(prelu(alpha), form)
+
     @settings(deadline=None, max_examples=30)
     @given(slopes)
-    def test_sum(self, alpha):
-        assert "PReLU" not in check(prelu(alpha), "sum")
+    def test_halves(self, alpha):
+        model = self.between(L.Conv2D(3, 3), alpha, L.Conv2D(4, 2, strides=2, padding="same"))
+        assert check(model, "halves") == ["Conv2D", "Conv2D"]
+
+    def test_channels_without_a_half_below_zero_have_none(self):
+        model = self.between(L.Conv2D(3, 3), [0.5, 0.0, -0.5], L.Conv2D(4, 1))
+        lowered, _ = lower_to_form(model, [(1, 6, 5, 2)], form="halves")
+        assert [layer.filters for layer in lowered.layers[1:]] == [5, 4]
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (L.Conv2D(3, 3, activation="tanh"), L.Conv2D(4, 1)),
+            (L.Conv2D(3, 3), L.Conv2D(3, 3, groups=3)),
+            (L.Conv2D(3, 3), L.DepthwiseConv2D(3)),
+            (L.DepthwiseConv2D(3, depth_multiplier=2), L.Conv2D(4, 1)),
+            (L.Conv2D(3, 3), L.MaxPooling2D()),
+        ],
+    )
+    def test_neighbours_that_cannot_take_the_halves(self, before, after):
+        channels = before.compute_output_shape((1, 6, 5, 2))[-1]
+        assert "PReLU" in check(self.between(before, [0.25] * channels, after), "halves")
+
+    def test_two_readers_keep_it(self):
+        image = keras.Input((6, 5, 2))
+        x = L.PReLU(shared_axes=[1, 2])(L.Conv2D(3, 3)(image))
+        model = random_weights(keras.Model(image, [L.Conv2D(2, 1)(x), x]))
+        assert "PReLU" in check(model, "halves")
 
     @pytest.mark.parametrize("slope", [0.0, 0.25, 2.0])
     def test_leaky(self, slope):
@@ -52,7 +90,7 @@ class TestPReLU:
     def test_slopes_that_a_leaky_relu_has_not(self, alpha):
         assert check(prelu(alpha), "leaky") == ["PReLU"]
 
-    @pytest.mark.parametrize("form", ["sum", "leaky"])
+    @pytest.mark.parametrize("form", ["sum", "depthwise", "leaky"])
     def test_slopes_by_place_stay(self, form):
         image = keras.Input((4, 5, 3))
         model = random_weights(keras.Model(image, L.PReLU()(image)))

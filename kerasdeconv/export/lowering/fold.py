@@ -319,7 +319,7 @@ def _seen(layer: Any, kernel: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return seen.ravel() if isinstance(layer, keras.layers.DepthwiseConv2D) else seen.sum(axis=0)
 
 
-def _convolution_before(graph: Graph, node: Node) -> Node | None:
+def convolution_before(graph: Graph, node: Node) -> Node | None:
     """The convolution that feeds this node alone."""
     if len(node.inputs) != 1:
         return None
@@ -333,7 +333,7 @@ def _way_up(graph: Graph, node: Node) -> tuple[list[Node], Node | None]:
     """Layers that only move values from a convolution down to a node, from the node up."""
     moves: list[Node] = []
     while True:
-        convolution = _convolution_before(graph, node)
+        convolution = convolution_before(graph, node)
         if convolution is not None:
             return moves, convolution
         above = graph.producer(node.inputs[0])

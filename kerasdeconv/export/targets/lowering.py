@@ -22,7 +22,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "depthwise_transposed": (KEEP, "split", "rows"),
     "depth_to_space": (KEEP, "rows", "transposed"),
     "nearest": (KEEP, "concat", "resize"),
-    "prelu": (KEEP, "leaky", "sum"),
+    "prelu": (KEEP, "leaky", "halves", "depthwise", "sum"),
     "relu": (KEEP, "clamp"),
     "hard_swish": (KEEP, "product"),
 }
