@@ -303,7 +303,7 @@ class TestScripts:
     def test_large_entries_are_left_out_by_reason(self, scripts: SimpleNamespace) -> None:
         assert scripts.run.too_large("unet.nuclei") is None
         assert scripts.run.too_large("unet3d.padded") is None  # at a smaller size
-        assert scripts.run.too_large("vnet") == "502 G multiply-accumulates"
+        assert scripts.run.too_large("vnet.paper") == "502 G multiply-accumulates"
         assert scripts.run.too_large("fcn8s.vgg16") == "134 million weights"
 
     def test_a_part_replaces_its_rows_alone(self, scripts: SimpleNamespace) -> None:

@@ -177,7 +177,7 @@ class TestReceptiveField:
         assert probed(f"decoder_{level}", middle + widest) == reaches[widest]
 
     def test_halo(self):
-        assert zoo.card("vnet").convention.halo == halo(SPREADS)
+        assert zoo.card("vnet.paper").convention.halo == halo(SPREADS)
 
 
 class TestTraining:

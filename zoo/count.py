@@ -1,7 +1,7 @@
 """Writes into the cards what follows from the network alone: parameters, MACs and halo.
 
 Example:
-    python zoo/count.py unet.paper vnet      # or all entries: python zoo/count.py
+    python zoo/count.py unet.paper vnet.paper  # or all entries: python zoo/count.py
 """
 
 from __future__ import annotations
