@@ -350,6 +350,17 @@ class TestSubjects:
         with pytest.raises(DataError, match="Received: "):
             evaluate(threshold(), tmp_path / "set", convention=BINARY)
 
+    @pytest.mark.parametrize("height", [40, 41, 44, 47])
+    def test_an_encoder_that_rounds_up_answers_the_whole_picture(self, height):
+        """A U-Net without a skip of full size makes 48 rows of 47."""
+        model = models.UNet(
+            (None, None, 3), 2, encoder="mobilenet_v3_small", width=4, depth=3, padding="same"
+        )
+        predictor = KerasPredictor(model, dataclasses.replace(BINARY, output="tensor"))
+        sides = height, 48
+        answer = predictor.predict_tiled(np.zeros((*sides, 3), np.uint8), predictor.tile_for(sides))
+        assert answer.shape[:2] == sides
+
     def test_keras_predictor_answers_like_a_file(self, files):
         model = enlarger()
         predictor = KerasPredictor(model, LUMA)

@@ -10,6 +10,7 @@ import pytest
 
 from kerasdeconv import imaging, models, train, zoo
 from kerasdeconv.data.synthetic import synthetic_samples
+from kerasdeconv.data.synthetic_folders import write_synthetic
 from kerasdeconv.train.devices import data_parallel
 from kerasdeconv.train.precision import mix_precision
 from kerasdeconv.train.recipe import FitRecipe
@@ -170,3 +171,52 @@ def test_several_devices_need_jax(pictures, tmp_path):
     assert not (tmp_path / "out").exists()
     with data_parallel(1, 3):
         pass
+
+
+class TestStatistics:
+    """Moving averages have a momentum of 0.99: a few batches leave them near 0 and 1."""
+
+    def network(self) -> tuple[keras.Model, list[keras.layers.BatchNormalization]]:
+        image = keras.Input((None, None, 3))
+        norms = [keras.layers.BatchNormalization() for _ in range(3)]
+        x = norms[0](image)
+        x = norms[1](keras.layers.Conv2D(4, 3)(x))
+        return keras.Model(image, norms[2](x)), norms
+
+    def test_means_over_batches(self):
+        model, norms = self.network()
+        norms[2].trainable = False
+        batches = np.random.default_rng(0).uniform(1, 3, (5, 4, 8, 8, 3)).astype(np.float32)
+        train.estimate_statistics(model, batches)
+        mean, variance = (np.asarray(v) for v in (norms[0].moving_mean, norms[0].moving_variance))
+        # Sums of float32 in another order.
+        np.testing.assert_allclose(mean, batches.mean((0, 1, 2, 3)), rtol=1e-5)
+        np.testing.assert_allclose(variance, batches.var((1, 2, 3)).mean(0), rtol=1e-5)
+        assert np.abs(norms[1].moving_mean).min() > 1e-3
+        assert not np.asarray(norms[2].moving_mean).any()
+        assert {norm.momentum for norm in norms} == {0.99}
+
+    def test_of_a_recipe(self, tmp_path):
+        """They are all that changes."""
+        write_synthetic("nuclei", tmp_path / "nuclei", 4, (32, 32))
+        recipe = """
+        entry = "unet.nuclei"
+        [data]
+        kind = "segmentation"
+        folders = ["nuclei"]
+        patch = 16
+        batch = 2
+        steps = 3
+        [fit]
+        epochs = 1
+        loss = { binary_crossentropy = 1.0 }
+        """
+        found = []
+        for name, more in (("moving", ""), ("estimated", "statistics = 4")):
+            (tmp_path / f"{name}.toml").write_text(recipe + more)
+            read = train.read_recipe(tmp_path / f"{name}.toml")
+            model = train.run(read, data=tmp_path, out=tmp_path / name)
+            found.append({v.path: np.asarray(v) for v in model.variables})
+        moving, estimated = found
+        changed = {path for path in moving if (moving[path] != estimated[path]).any()}
+        assert changed == {path for path in moving if "/moving_" in path} != set()

@@ -48,10 +48,23 @@ class KerasPredictor(runtime.Predictor):
         return [np.asarray(part) for part in keras.tree.flatten(answer)]
 
     def tile_for(self, sides: tuple[int, ...]) -> tuple[int, ...]:
-        """The least size, not smaller than a picture or volume, that the model can take at once."""
+        """The least size that the model can take at once, not smaller than a picture or volume.
+
+        An encoder that rounds up may make 368 pixels of 367: then it is the size of the answer.
+        """
         fixed = tuple(side for side in self.input_shape[1:-1] if side is not None)
         if len(fixed) == len(self.input_shape) - 2:
             return fixed
+        tile = self._accepted(sides)
+        if len(self.input_shapes) > 1:
+            return tile
+        shape = self.model.compute_output_shape((1, *tile, self.input_shape[-1]))
+        first = shape if isinstance(shape, tuple) else shape[0]
+        answer = tuple(side // self.convention.scale for side in first[1 : 1 + len(tile)])
+        rounded_up = any(got > given for got, given in zip(answer, tile, strict=True))
+        return self._accepted(answer) if rounded_up else tile
+
+    def _accepted(self, sides: tuple[int, ...]) -> tuple[int, ...]:
         above = nearest_sizes(self.model, sides)[-1:]
         if not above:
             raise DataError(

@@ -85,6 +85,8 @@ class FitRecipe:
         weight_decay: Decoupled weight decay (AdamW); 0 for Adam.
         clip_norm: Greatest norm of all gradients together; 0 for any.
         average: Momentum of the running average of the weights that is kept; 0 for none.
+        statistics: Batches over which the statistics of BatchNormalization are estimated in the
+            end, for the weights that are kept; 0 for the moving ones. See `estimate_statistics`.
         precision: "float32", or "mixed_bfloat16" for convolutions in 16 bits.
         patience: Epochs without a lower validation loss after which training ends; 0 for all.
     """
@@ -97,6 +99,7 @@ class FitRecipe:
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     average: float = 0.0
+    statistics: int = 0
     precision: str = "float32"
     patience: int = 0
 

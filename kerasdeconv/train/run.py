@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from kerasdeconv import zoo
-from kerasdeconv.data.patches import FollowEpoch
+from kerasdeconv.data.patches import FollowEpoch, RandomPatches
 from kerasdeconv.losses import WeightedSum
 from kerasdeconv.train.devices import data_parallel
 from kerasdeconv.train.kinds import Datasets, kind_of, make_datasets
@@ -17,6 +19,7 @@ from kerasdeconv.train.precision import mix_precision
 from kerasdeconv.train.progress import Progress
 from kerasdeconv.train.recipe import CompressRecipe, FitRecipe, Recipe
 from kerasdeconv.train.schedules import make_schedule
+from kerasdeconv.train.statistics import estimate_statistics
 from kerasdeconv.train.stopping import StopEarly
 
 
@@ -70,6 +73,7 @@ def run(
         if fresh:  # not before the recipe has proved to be sound
             _clear(out)
         _fit(model, recipe.fit, (training, validation), out, tensorboard=tensorboard)
+        estimate_statistics(model, _more_batches(training, recipe.fit))
     zoo.save_weights(model, out / "weights.npz")
     return model
 
@@ -134,6 +138,14 @@ def _fit(
     finally:  # Ctrl-C too gives back the file and the terminal's cursor
         log.on_train_end()
         progress.on_train_end()
+
+
+def _more_batches(training: RandomPatches, fit: FitRecipe) -> Iterator[Any]:
+    """Inputs of the epochs that would come next."""
+    for index in range(fit.statistics):
+        epoch, batch = divmod(index, len(training))
+        training.epoch = fit.epochs + epoch
+        yield training[batch][0]
 
 
 def make_optimizer(fit: FitRecipe, steps: int) -> keras.optimizers.Optimizer:

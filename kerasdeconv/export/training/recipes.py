@@ -61,10 +61,12 @@ def read_lesson(job: Job, recipe: str | Path, data: str | Path | None) -> Lesson
             f"The recipe is for {read.entry!r}: export that, or a model like it (like=). "
             f"Received: {job.subject.name!r}"
         )
-    if read.start or read.fit.weight_decay:
+    if read.start or read.fit.weight_decay or read.fit.statistics:
         raise ValueError(
-            "Training for 8 bits starts from the model that is exported, without weight decay. "
-            f"Received: start={read.start!r}, weight_decay={read.fit.weight_decay}"
+            "Training for 8 bits starts from the model that is exported, without weight decay, and "
+            "BatchNormalization is folded: there are no statistics. "
+            f"Received: start={read.start!r}, weight_decay={read.fit.weight_decay}, "
+            f"statistics={read.fit.statistics}"
         )
     if data is None:
         raise ExportError(
