@@ -138,6 +138,13 @@ class TestComparison:
         assert result.stock_ms is None and result.ratio is None
         assert any(note.startswith("stock: ") for note in result.notes())
 
+    def test_a_reason_names_no_place_in_a_script(self) -> None:
+        inputs = keras.Input((4, 4, 4, 2))
+        slopes = keras.layers.PReLU(shared_axes=[1, 2, 3])
+        model = random_weights(keras.Model(inputs, slopes(keras.layers.Conv3D(2, 3)(inputs))))
+        with pytest.raises(ExportError, match=r"cannot convert the model \('tfl.prelu' op failed"):
+            convert_stock(model, [(1, 4, 4, 4, 2)], format="tflite")
+
     def test_a_stock_file_in_float_is_named(self) -> None:
         result = _compare(_volumes(pooled=False), precision="int8")
         assert result.stock_float == {"CONV_3D": 2}

@@ -173,6 +173,7 @@ def _named(error: Exception, function: Any, model: keras.Model) -> ExportError:
     found = re.search(r"(?:TF Select|Flex|Custom) ops: (.+)", text)
     if found is None:
         first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+        first = first.partition(": error: ")[2] or first  # without a place in a script
         return ExportError(f"TFLite cannot convert the model ({first}). Received: {model.name!r}")
     operators = [name.strip() for name in found[1].split(",")]
     layers = sorted(
