@@ -4,7 +4,7 @@ Measured with LiteRT on x86 in int8, between two 3 x 3 convolutions on 128 x 128
 ms by themselves: a standing ReLU adds 7.2 ms, as "clamp" nothing that can be measured; hard-swish
 adds 2.0 ms, as "product" nothing; PReLU as "sum" adds 0.4 ms, and by two convolutions with ReLU, of
 x and of -x, 3.5 ms. Between the narrow convolutions of FSRCNN (12 channels) those "halves" are the
-faster form, and the more precise one: one rounding in the place of three.
+faster form, and the more precise one: one rounding in the place of four.
 """
 
 from __future__ import annotations
