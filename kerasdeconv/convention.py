@@ -9,7 +9,22 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-TASKS = ("segmentation", "instance-segmentation", "super-resolution", "tensor")
+TASKS = (
+    "segmentation",
+    "instance-segmentation",
+    "super-resolution",
+    "depth",
+    "normals",
+    "flow",
+    "disparity",
+    "autoencoding",
+    "generation",
+    "style",
+    "video",
+    "voxels",
+    "points",
+    "tensor",
+)
 COLORS = ("rgb", "gray", "y")
 OUTPUTS = ("probabilities", "logits", "labels", "pixels", "tensor")
 
@@ -20,7 +35,9 @@ class Convention:
 
     Attributes:
         task: "segmentation", "instance-segmentation" (a mask for each of the boxes that are the
-            second input), "super-resolution", or "tensor" for anything else.
+            second input), "super-resolution", "depth" (metres), "normals" (unit vectors), "flow"
+            and "disparity" (input pixels), "autoencoding", "generation", "style", "video" (frames
+            that follow), "voxels" (occupancy), "points" (a cloud), or "tensor" for anything else.
         color: What the input channels are: "rgb", "gray", "y" (luma of BT.601, 16..235), or None
             for a plain array.
         value_range: Least and greatest input value, or None when unknown.

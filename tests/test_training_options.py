@@ -14,7 +14,7 @@ from kerasdeconv.data.synthetic_folders import write_synthetic
 from kerasdeconv.train.devices import data_parallel
 from kerasdeconv.train.precision import mix_precision
 from kerasdeconv.train.recipe import FitRecipe
-from kerasdeconv.train.run import make_optimizer
+from kerasdeconv.train.run import make_loss, make_optimizer
 from kerasdeconv.train.schedules import PolynomialDecay, make_schedule
 from kerasdeconv.train.stopping import StopEarly
 
@@ -121,6 +121,36 @@ class TestSchedules:
 def test_clip_norm():
     assert make_optimizer(FitRecipe(epochs=1, loss={}, clip_norm=0.5), 10).global_clipnorm == 0.5
     assert make_optimizer(FitRecipe(epochs=1, loss={}), 10).global_clipnorm is None
+
+
+MEAN = {"mean_squared_error": 1.0}
+
+
+class TestLosses:
+    """One loss for every output, or one for each."""
+
+    def test_each_output_has_its_own(self):
+        model = models.LapSRN((8, 8, 1), scale=4, width=4, depth=1)
+        losses = {
+            name: {"mean_squared_error": 10.0**i} for i, name in enumerate(model.output_names)
+        }
+        model.compile(loss=make_loss(FitRecipe(epochs=1, losses=losses), model))
+        answers = model(np.zeros((1, 8, 8, 1)))
+        targets = [np.asarray(answer) + 1 for answer in answers]
+        assert model.evaluate(np.zeros((1, 8, 8, 1)), targets, verbose=0)[0] == pytest.approx(11)
+
+    def test_an_unknown_output(self):
+        model = models.ESPCN((8, 8, 1), scale=2)
+        losses = {"heat": MEAN}
+        with pytest.raises(
+            ValueError, match=r"the outputs \['to_pixels'\]\. Received: \['heat'\]$"
+        ):
+            make_loss(FitRecipe(epochs=1, losses=losses), model)
+
+    @pytest.mark.parametrize("given", [{}, {"loss": MEAN, "losses": {"output": MEAN}}])
+    def test_not_one_of_both(self, given):
+        with pytest.raises(ValueError, match=r"Give a loss, or the losses of each output"):
+            make_loss(FitRecipe(epochs=1, **given), models.ESPCN((8, 8, 1), scale=2))
 
 
 class TestStopEarly:

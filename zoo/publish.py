@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from kerasdeconv import zoo
@@ -23,6 +24,7 @@ from kerasdeconv.export import export
 from kerasdeconv.export.calibration import from_pictures
 from kerasdeconv.imaging import list_images, read_image
 from kerasdeconv.train import Recipe, read_recipe
+from kerasdeconv.train.kinds import make_datasets
 from kerasdeconv.train.parts import labelled_parts
 from kerasdeconv.zoo.cards import Card, Metric, WeightsFile, update_card
 
@@ -77,8 +79,7 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         "figures": _IOU,
     },
 }
-# Tasks whose data have a validation part of their own.
-SPLIT = ("segmentation", "instance-segmentation")
+CALIBRATING = 100  # samples of the training data
 
 
 def main() -> None:
@@ -116,7 +117,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
     """Measures the Keras model and every export, int8 with both kinds of calibration."""
     protocol = PROTOCOLS[card.task, recipe.data.folders[0]]
     folder = data / protocol["folder"]
-    kept = HERE / card.name / "recipe.toml" if card.task in SPLIT else None
+    kept = None if card.task == "super-resolution" else HERE / card.name / "recipe.toml"
 
     def figures(subject: Any) -> dict[str, Any]:
         return evaluate(subject, folder, recipe=kept)["metrics"]
@@ -124,14 +125,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
     rows: list[dict[str, Any]] = [
         {"format": "keras", "precision": "float32", "calibration": "", "metrics": figures(model)}
     ]
-    shape = (1, *card.export_size, model.inputs[0].shape[-1])
-    pictures = training_pictures(card, recipe, data)
-    if len(shape) == 5:
-        real = [fit_volume(volume, shape[1:-1])[None] for volume in pictures]
-    else:
-        real = list(from_pictures(pictures, shape, card.convention))
-    order = np.random.default_rng(0).permutation(len(real))
-    real = [real[i] for i in order]
+    real = training_samples(model, card, recipe, data)
     with tempfile.TemporaryDirectory() as out:
         for target, precision in EXPORTS:
             if card.task == "instance-segmentation" and precision == "int8":
@@ -153,19 +147,41 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
     return {"entry": card.name, "data": protocol["title"], "rows": rows}
 
 
-def training_pictures(card: Card, recipe: Recipe, data: Path) -> list[np.ndarray]:
-    """Pictures of the training part of the data."""
-    if card.task in SPLIT:
-        return [sample.read()[0] for sample in labelled_parts(recipe.data, data)[0]]
-    folders = [data / name for name in recipe.data.folders]
-    return [read_image(path) for folder in folders for path in list_images(folder / "HR")]
+def training_samples(model: Any, card: Card, recipe: Recipe, data: Path) -> list[Any]:
+    """Inputs of the training part of the data, in random order."""
+    shape = (1, *card.export_size, model.inputs[0].shape[-1])
+    if card.task in ("segmentation", "instance-segmentation"):
+        pictures = [sample.read()[0] for sample in labelled_parts(recipe.data, data)[0]]
+    elif card.task == "super-resolution":
+        folders = [data / name for name in recipe.data.folders]
+        pictures = [read_image(path) for folder in folders for path in list_images(folder / "HR")]
+    else:
+        return drawn_samples(recipe, data)
+    if len(shape) == 5:
+        real = [fit_volume(volume, shape[1:-1])[None] for volume in pictures]
+    else:
+        real = list(from_pictures(pictures, shape, card.convention))
+    order = np.random.default_rng(0).permutation(len(real))
+    return [real[i] for i in order]
+
+
+def drawn_samples(recipe: Recipe, data: Path) -> list[Any]:
+    """Inputs as training draws them; lists of them for a network with several."""
+    training = make_datasets(recipe, data)[0]
+    samples: list[Any] = []
+    while len(samples) < CALIBRATING:
+        inputs = training[len(samples) // recipe.data.batch][0]
+        parts = [np.asarray(part) for part in keras.tree.flatten(inputs)]
+        rows = [[part[i : i + 1] for part in parts] for i in range(recipe.data.batch)]
+        samples += [row if len(row) > 1 else row[0] for row in rows]
+    return samples[:CALIBRATING]
 
 
 def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
     """The figures that the card shows, the headline first."""
     protocol, found = PROTOCOLS[card.task, recipe.data.folders[0]], []
     folder = f"--data DATA/{protocol['folder']}"
-    part = f" --recipe zoo/{card.name}/recipe.toml" if card.task in SPLIT else ""
+    part = "" if card.task == "super-resolution" else f" --recipe zoo/{card.name}/recipe.toml"
     for key, (title, digits) in protocol["figures"].items():
         for row in result["rows"]:
             real = row["calibration"] == "training pictures"

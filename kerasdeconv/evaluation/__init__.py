@@ -5,7 +5,6 @@ A measure of a task is a function in a module of its own, named in `MEASURES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import keras
 
 from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
-from kerasdeconv.evaluation.base import Measured, Progress
+from kerasdeconv.evaluation.base import Measure, Progress
 from kerasdeconv.evaluation.instances import instances
 from kerasdeconv.evaluation.segmentation import segmentation
 from kerasdeconv.evaluation.subjects import KerasPredictor, as_predictor, read_model
@@ -21,7 +20,7 @@ from kerasdeconv.evaluation.super_resolution import super_resolution
 
 __all__ = ["MEASURES", "KerasPredictor", "as_predictor", "evaluate", "read_model"]
 
-MEASURES: dict[str, Callable[..., Measured]] = {
+MEASURES: dict[str, Measure] = {
     "segmentation": segmentation,
     "instance-segmentation": instances,
     "super-resolution": super_resolution,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from kerasdeconv import runtime
+
 Progress = Callable[[int, int], None]
+# The inputs of a sample, as the network takes them without the batch axis, and what is wanted.
+Pair = tuple[Sequence[np.ndarray], Any]
+Measure = Callable[[runtime.Predictor, "str | Path", "str | Path | None", Progress], "Measured"]
 
 
 class Measured(NamedTuple):
@@ -26,3 +33,31 @@ def kept(
     from kerasdeconv.train.recipe import read_recipe
 
     return validation_part(read_recipe(recipe).data, Path(data))
+
+
+def comparing(
+    read: Callable[[str | Path, str | Path | None], Sequence[Pair]],
+    figures: Callable[[Sequence[Any], Sequence[list[np.ndarray]]], dict[str, Any]],
+) -> Measure:
+    """Makes the measure of a task whose network takes each sample whole.
+
+    Args:
+        read: Reads the samples of a folder, or the validation part of a recipe.
+        figures: Computes the figures of all samples: from what is wanted of each, and from the
+            outputs that each got, without the batch axis.
+    """
+
+    def measure(
+        predictor: runtime.Predictor,
+        data: str | Path,
+        recipe: str | Path | None,
+        progress: Progress,
+    ) -> Measured:
+        pairs, answers = read(data, recipe), []
+        for done, (inputs, _) in enumerate(pairs, start=1):
+            outputs = predictor.run(*(np.asarray(part)[None] for part in inputs))
+            answers.append([output[0] for output in outputs])
+            progress(done, len(pairs))
+        return Measured(figures([wanted for _, wanted in pairs], answers), len(pairs))
+
+    return measure

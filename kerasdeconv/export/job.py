@@ -15,6 +15,7 @@ from kerasdeconv import zoo
 from kerasdeconv.convention import Convention
 from kerasdeconv.data.instances import instance_boxes
 from kerasdeconv.data.synthetic import synthetic_pairs
+from kerasdeconv.data.synthetic_inputs import INPUTS, synthetic_inputs
 from kerasdeconv.errors import ExportError, TargetError, closest
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import calibration as cal
@@ -226,11 +227,7 @@ def find_samples(
         source = str(calibration) if isinstance(calibration, str | Path) else "given samples"
     elif card is not None and card.calibration is not None:
         kind, most = card.calibration.samples, min(card.calibration.count, count)
-        pairs = synthetic_pairs(kind, most, (single[0][1], single[0][2]))
-        values = list(cal.from_pictures([picture for picture, _ in pairs], single[0], convention))
-        if convention.task == "instance-segmentation":
-            values = [[v, _boxes_of(p[1], single[1])] for v, p in zip(values, pairs, strict=True)]
-        source = f"synthetic {kind}"
+        values, source = _synthetic(kind, most, single, convention), f"synthetic {kind}"
     elif precision in art.INTEGERS:
         raise ExportError(
             f"{precision} needs calibration data: a folder of pictures, or samples of the model's "
@@ -251,6 +248,21 @@ def _given(
     if len(shapes) == 1:
         return cal.samples_from(calibration, shapes[0], convention, count=count, seed=seed)
     return cal.samples_of_several(calibration, shapes, count=count)
+
+
+def _synthetic(
+    kind: str, count: int, shapes: list[tuple[int, ...]], convention: Convention
+) -> list[Any]:
+    """Samples of an entry's own."""
+    if kind in INPUTS:
+        drawn = synthetic_inputs(kind, count, [shape[1:] for shape in shapes])
+        batches = [[part[None] for part in sample] for sample in drawn]
+        return batches if len(shapes) > 1 else [sample[0] for sample in batches]
+    pairs = synthetic_pairs(kind, count, (shapes[0][1], shapes[0][2]))
+    values = list(cal.from_pictures([picture for picture, _ in pairs], shapes[0], convention))
+    if convention.task == "instance-segmentation":
+        return [[v, _boxes_of(p[1], shapes[1])] for v, p in zip(values, pairs, strict=True)]
+    return values
 
 
 def _noise(

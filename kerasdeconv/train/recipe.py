@@ -78,7 +78,8 @@ class FitRecipe:
     Attributes:
         epochs: Epochs.
         loss: Weight of each loss, by the name of Keras' function or of one of `kerasdeconv.losses`;
-            or a table with its weight and its options. See `WeightedSum`.
+            or a table with its weight and its options. See `WeightedSum`. Every output has it.
+        losses: The same for each output of its own, by the output's name, instead.
         learning_rate: Peak learning rate of Adam.
         schedule: How it falls from there: "cosine" (to a thousandth), "polynomial" or "constant".
         warmup: Share of all steps in which the learning rate rises to its peak.
@@ -92,7 +93,8 @@ class FitRecipe:
     """
 
     epochs: int
-    loss: dict[str, float | dict[str, Any]]
+    loss: dict[str, float | dict[str, Any]] = dataclasses.field(default_factory=dict)
+    losses: dict[str, dict[str, float | dict[str, Any]]] = dataclasses.field(default_factory=dict)
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warmup: float = 0.02
@@ -163,8 +165,12 @@ def _parse(cls: Any, fields: Any, where: str) -> Any:
     for name in fields:
         if name not in known:
             raise ValueError(f"{where}: no such field. {closest(name, known)} Received: {name!r}")
-    missing = [n for n, f in known.items() if n not in fields and f.default is dataclasses.MISSING]
-    if missing:
+    needed = (
+        name
+        for name, field in known.items()
+        if field.default is field.default_factory is dataclasses.MISSING
+    )
+    if missing := [name for name in needed if name not in fields]:
         raise ValueError(f"{where}: {', '.join(missing)} is missing. Received: {sorted(fields)}")
     values = {n: _convert(types[n], v, f"{where}: {n}") for n, v in fields.items()}
     try:

@@ -86,7 +86,7 @@ def _compiled(recipe: Recipe, out: Path) -> keras.Model:
     mix_precision(model, recipe.fit.precision)
     model.compile(
         optimizer=make_optimizer(recipe.fit, recipe.fit.epochs * recipe.data.steps),
-        loss=WeightedSum(recipe.fit.loss),
+        loss=make_loss(recipe.fit, model),
         weighted_metrics=kind_of(recipe).metrics(model),
     )
     return model
@@ -146,6 +146,27 @@ def _more_batches(training: RandomPatches, fit: FitRecipe) -> Iterator[Any]:
         epoch, batch = divmod(index, len(training))
         training.epoch = fit.epochs + epoch
         yield training[batch][0]
+
+
+def make_loss(fit: FitRecipe, model: keras.Model) -> Any:
+    """Builds the loss of every output, or a dictionary with that of each by its name.
+
+    Raises:
+        ValueError: There is no such loss, or no such output, or not one of both.
+    """
+    if bool(fit.loss) == bool(fit.losses):
+        raise ValueError(
+            "Give a loss, or the losses of each output. "
+            f"Received: loss={fit.loss!r}, losses={fit.losses!r}"
+        )
+    if not fit.losses:
+        return WeightedSum(fit.loss)
+    if set(fit.losses) != set(model.output_names):
+        raise ValueError(
+            f"losses must name the outputs {sorted(model.output_names)}. "
+            f"Received: {sorted(fit.losses)}"
+        )
+    return {output: WeightedSum(terms) for output, terms in fit.losses.items()}
 
 
 def make_optimizer(fit: FitRecipe, steps: int) -> keras.optimizers.Optimizer:

@@ -14,8 +14,8 @@ The file's name is the entry's name, `model.toml` or `model.tag.toml`. A card, f
     input_shape = ["none", "none", 3]   # "none" stands for None, here a side of any length
     [convention]                        # the fields of kerasdeconv.convention.Convention
     [export]                            # size: the height and width to export at, by default
-    [calibration]                       # optional: samples (a generator of
-                                        # kerasdeconv.data.synthetic), count, note
+    [calibration]                       # optional: samples (a generator of kerasdeconv.data's
+                                        # synthetic or synthetic_inputs), count, note
     [data]                              # optional: name, licence, note: what it was trained on
     [weights]                           # optional: absent means never trained. file (in the
                                         # package) or url, sha256, size_bytes
@@ -59,7 +59,7 @@ class Calibration:
     """Which synthetic samples calibrate an integer export when no real data is given.
 
     Attributes:
-        samples: A generator of `kerasdeconv.data.synthetic`.
+        samples: A generator of `kerasdeconv.data.synthetic` or `.synthetic_inputs`.
         count: How many samples to draw.
         note: What these samples cost against real data, as measured.
     """
