@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,13 @@ def write_synthetic(
     - "blobs", volumes with background and two classes: `images/` and `labels/`, NumPy files.
     - "rooms", depth: `color/` and `depth/`, 16-bit millimetres.
     - "textures", super-resolution: `HR/`.
+    - "digits", pictures with classes: `pictures.npz`.
 
     Args:
         kind: One of these, see `synthetic_samples`.
         folder: Where to; it is made. Files of the same names, 000 and on, are replaced.
         count: How many samples.
-        size: Their sides; 128 x 128, and 32 x 48 x 48 for volumes, without it.
+        size: Their sides; 128 x 128 without it, 28 x 28 for digits, 32 x 48 x 48 for volumes.
         seed: Seed.
         coco: Nuclei: whether instances are written in COCO form.
 
@@ -51,7 +54,11 @@ def write_synthetic(
     if coco and kind != "nuclei":
         raise ValueError(f"Only nuclei can be written in COCO form. Received: {kind!r}")
     folder = Path(folder)
-    pairs = synthetic_pairs(kind, count, size or _SIZES[sample_rank(kind)], seed)
+    usual = (28, 28) if kind == "digits" else _SIZES[sample_rank(kind)]
+    pairs = synthetic_pairs(kind, count, size or usual, seed)
+    if kind == "digits":
+        _save_pictures(folder / "pictures.npz", pairs)
+        return folder
     for number, (sample, target) in enumerate(pairs):
         name = f"{number:03}"
         if kind == "blobs":
@@ -74,13 +81,28 @@ def write_synthetic(
     return folder
 
 
+def _save_pictures(path: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Gray pictures, and the class of the thing in each."""
+    pictures = np.stack([picture[..., 0] for picture, _ in pairs])
+    classes = np.array([labels.max() - 1 for _, labels in pairs], np.uint8)
+    with _writing(path):
+        np.savez_compressed(path, x=pictures, y=classes)
+
+
 def _save(path: Path, values: np.ndarray) -> None:
+    with _writing(path):
+        np.save(path, values)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Makes the folder of a file, and says which file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, values)
+        yield
     except OSError as error:
         raise DataError(
-            f"Cannot write the volume ({error.strerror}). Received: {str(path)!r}"
+            f"Cannot write the file ({error.strerror}). Received: {str(path)!r}"
         ) from None
 
 

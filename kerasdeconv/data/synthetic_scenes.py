@@ -9,6 +9,17 @@ from kerasdeconv.imaging import to_uint8
 
 # Colours of discs, rectangles and rings, about which those of single ones vary.
 _COLORS = np.array([[200.0, 70.0, 60.0], [70.0, 170.0, 80.0], [80.0, 90.0, 210.0]])
+# Segments a to g of a seven-segment display: where each begins (y, x), and its direction.
+_SEGMENTS = {
+    "a": (-1, -0.5, 0, 1),
+    "b": (-1, 0.5, 1, 0),
+    "c": (0, 0.5, 1, 0),
+    "d": (1, -0.5, 0, 1),
+    "e": (0, -0.5, 1, 0),
+    "f": (-1, -0.5, 1, 0),
+    "g": (0, -0.5, 0, 1),
+}
+_DIGITS = ("abcdef", "bc", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
 # Intensities of the background and the classes of a scan, before it gets a scale of its own.
 _INTENSITIES = (0.0, 1.0, 2.0)
 
@@ -75,6 +86,31 @@ def room(rng: np.random.Generator, size: tuple[int, ...]) -> tuple[np.ndarray, n
     jump = np.diff(surface, axis=1) != 0
     hole[:, 1:] |= jump & (np.diff(depth, axis=1) < -0.1)
     return to_uint8(picture), np.where(hole, 0, np.rint(1000 * depth) / 1000).astype(np.float32)
+
+
+def digit(rng: np.random.Generator, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """One digit of seven segments, slanted and turned, its strokes of a random width.
+
+    Returns:
+        uint8, height x width x 3, white on black, and the digit plus one where it is, int32.
+    """
+    number = int(rng.integers(10))
+    y, x = grid(size)
+    side = min(size)
+    # Coordinates in which the digit is two squares of side 1, one above the other.
+    y, x = (y - size[0] / 2) / (0.32 * side), (x - size[1] / 2) / (0.32 * side)
+    y, x = y - rng.uniform(-0.15, 0.15), x - rng.uniform(-0.15, 0.15)
+    angle, slant = rng.uniform(-0.15, 0.15), rng.uniform(-0.1, 0.4)
+    y, x = np.cos(angle) * y - np.sin(angle) * x, np.cos(angle) * x + np.sin(angle) * y
+    x = (x + slant * y) / rng.uniform(0.7, 1.1)
+    away = np.full(size, np.inf)
+    for top, left, down, right in (_SEGMENTS[s] for s in _DIGITS[number]):
+        along = np.clip((y - top) * down + (x - left) * right, 0, 1)
+        away = np.minimum(away, np.hypot(y - top - down * along, x - left - right * along))
+    stroke = np.clip(0.5 + (rng.uniform(0.1, 0.2) - away) * 0.32 * side, 0, 1)
+    return to_uint8(255 * np.repeat(stroke[..., None], 3, axis=-1)), np.where(
+        stroke > 0.5, number + 1, 0
+    ).astype(np.int32)
 
 
 def blobs(rng: np.random.Generator, size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kerasdeconv import runtime
+from kerasdeconv.data.pictures import Pictures, read_pictures
 
 Progress = Callable[[int, int], None]
 # The inputs of a sample, as the network takes them without the batch axis, and what is wanted.
@@ -61,3 +63,28 @@ def comparing(
         return Measured(figures([wanted for _, wanted in pairs], answers), len(pairs))
 
     return measure
+
+
+def kept_pictures(
+    data: str | Path, recipe: str | Path | None, color: str, training: bool = False
+) -> Pictures:
+    """Reads the whole pictures of a folder that a recipe keeps for validation; all without one.
+
+    Args:
+        data: One data folder of the recipe.
+        recipe: The recipe.
+        color: "gray" or "rgb".
+        training: Whether those are wanted instead that it trains on.
+
+    Raises:
+        DataError: The folder cannot be used.
+    """
+    if recipe is None:
+        return read_pictures(data, color)
+    from kerasdeconv.train.parts import picture_parts
+    from kerasdeconv.train.recipe import read_recipe
+
+    here = dataclasses.replace(
+        read_recipe(recipe).data, folders=(str(data),), validation_folders=()
+    )
+    return picture_parts(here, Path(), color)[0 if training else 1]

@@ -7,6 +7,9 @@ import fnmatch
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kerasdeconv.data.pictures import Pictures, read_pictures
 from kerasdeconv.data.segmentation import labelled_samples
 from kerasdeconv.data.splits import split
 from kerasdeconv.errors import DataError
@@ -55,6 +58,48 @@ def validation_part(data: DataRecipe, folder: Path) -> list[Any]:
             f"Received: {str(folder)!r}"
         )
     return held
+
+
+def picture_parts(data: DataRecipe, folder: Path, color: str) -> tuple[Pictures, Pictures]:
+    """Reads which whole pictures a recipe trains on, and on which it is validated.
+
+    Args:
+        data: The recipe's data.
+        folder: What holds its data folders.
+        color: "gray" or "rgb".
+
+    Raises:
+        DataError: A folder is missing or cannot be used, or its pictures are of another size.
+        ValueError: The recipe says in several ways what is for validation.
+    """
+    training = _joined([read_pictures(folder / name, color) for name in data.folders])
+    if data.validation_folders:
+        if data.last:
+            raise ValueError(
+                "Give last or validation_folders. "
+                f"Received: {data.last} and {list(data.validation_folders)}"
+            )
+        held = [read_pictures(folder / name, color) for name in data.validation_folders]
+        return training, _joined(held)
+    count = data.last or round(data.validation * len(training.pixels))
+    if not 0 <= count < len(training.pixels):
+        raise ValueError(
+            f"Validation must leave some of the {len(training.pixels)} pictures for training. "
+            f"Received: {count}"
+        )
+    cut = len(training.pixels) - count
+    return training.part(None, cut), training.part(cut, None)
+
+
+def _joined(parts: list[Pictures]) -> Pictures:
+    sizes = {part.pixels.shape[1:] for part in parts}
+    if len(sizes) > 1:
+        raise DataError(f"Pictures of all folders must be of one size. Received: {sorted(sizes)}")
+    labels = [part.labels for part in parts if part.labels is not None]
+    return Pictures(
+        np.concatenate([part.pixels for part in parts]),
+        np.concatenate(labels) if len(labels) == len(parts) else None,
+    )
 
 
 def _samples(data: DataRecipe, folder: Path) -> list[Any]:

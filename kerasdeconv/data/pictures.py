@@ -1,0 +1,124 @@
+"""Whole pictures of one size, as autoencoders and generators learn from: arrays or folders."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kerasdeconv.data.patches import RandomPatches
+from kerasdeconv.errors import DataError
+from kerasdeconv.imaging import list_images, read_image
+
+
+class Pictures(NamedTuple):
+    """Pictures of one size.
+
+    Attributes:
+        pixels: uint8, N x height x width x channels.
+        labels: Class of each picture, int32, or None where nothing says it.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None = None
+
+    def part(self, start: int | None, stop: int | None) -> Pictures:
+        """The pictures from one number to another, as a slice counts."""
+        chosen = slice(start, stop)
+        return Pictures(self.pixels[chosen], None if self.labels is None else self.labels[chosen])
+
+
+def read_pictures(folder: str | Path, color: str = "gray") -> Pictures:
+    """Reads all pictures of a folder into memory.
+
+    Args:
+        folder: Holds one .npz file with `x` (N x height x width, or with channels; uint8) and, if
+            there are classes, `y` (N); or picture files of one size, in the order of their names.
+        color: "gray" for one channel, "rgb" for three.
+
+    Raises:
+        DataError: There are no pictures, or they are not of one size, or not as described.
+        ValueError: No such colour.
+    """
+    if color not in ("gray", "rgb"):
+        raise ValueError(f"color must be 'gray' or 'rgb'. Received: {color!r}")
+    folder = Path(folder)
+    archives = sorted(folder.glob("*.npz")) if folder.is_dir() else []
+    if len(archives) > 1:
+        raise DataError(f"The folder holds several .npz files. Received: {str(folder)!r}")
+    if archives:
+        return _checked(*_from_archive(archives[0]), color, archives[0])
+    paths = list_images(folder)
+    pixels = [read_image(path, {"gray": "L", "rgb": "RGB"}[color]) for path in paths]
+    for path, picture in zip(paths, pixels, strict=True):
+        if picture.shape != pixels[0].shape:
+            raise DataError(
+                f"Pictures must be of one size, {pixels[0].shape[:2]} as the first. "
+                f"Received: {picture.shape[:2]} in {str(path)!r}"
+            )
+    return _checked(np.stack(pixels), None, color, folder)
+
+
+def _from_archive(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            if "x" not in archive:
+                raise DataError(f"Pictures must be named x in it. Received: {str(path)!r}")
+            return archive["x"], archive.get("y")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"Not a readable .npz file ({error}). Received: {str(path)!r}") from None
+
+
+def _checked(x: np.ndarray, y: np.ndarray | None, color: str, where: Path) -> Pictures:
+    pixels = x[..., None] if x.ndim == 3 else x
+    channels = {"gray": 1, "rgb": 3}[color]
+    if pixels.ndim != 4 or pixels.shape[-1] != channels or pixels.dtype != np.uint8 or not x.size:
+        raise DataError(
+            f"Pictures must be uint8, N x height x width x {channels}. "
+            f"Received: {x.dtype} {x.shape} in {str(where)!r}"
+        )
+    if y is not None and (y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer)):
+        raise DataError(
+            f"Classes must be {len(x)} whole numbers. "
+            f"Received: {y.dtype} {y.shape} in {str(where)!r}"
+        )
+    return Pictures(pixels, None if y is None else y.astype(np.int32))
+
+
+class PictureBatches(RandomPatches):
+    """Random batches of whole pictures, each its own target: for autoencoders and the like.
+
+    Data sets with other inputs or targets are made of it by overriding `sample`.
+
+    Args:
+        pictures: What to draw from, uint8, N x height x width x channels.
+        batch_size: Samples in a batch.
+        steps: Batches in an epoch.
+        seed: Seed of all random choices.
+        augment: Without it every epoch is the same.
+    """
+
+    def __init__(
+        self,
+        pictures: np.ndarray,
+        *,
+        batch_size: int = 64,
+        steps: int = 100,
+        seed: int = 0,
+        augment: bool = True,
+    ) -> None:
+        super().__init__(batch_size=batch_size, steps=steps, seed=seed, augment=augment)
+        if not len(pictures):
+            raise ValueError("There must be pictures to draw from. Received: none")
+        self.pictures = pictures
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Draws one picture, float32 in [0, 255]."""
+        return self.pictures[rng.integers(len(self.pictures))].astype(np.float32)
+
+    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Makes one sample, see `RandomPatches`."""
+        picture = self.draw(rng)
+        return picture, picture
