@@ -14,8 +14,9 @@ import numpy as np
 from kerasdeconv import zoo
 from kerasdeconv.convention import Convention
 from kerasdeconv.data.instances import instance_boxes
-from kerasdeconv.data.synthetic import synthetic_pairs
+from kerasdeconv.data.synthetic import sample_rank, synthetic_pairs
 from kerasdeconv.data.synthetic_inputs import INPUTS, synthetic_inputs
+from kerasdeconv.data.volumes import normalize
 from kerasdeconv.errors import ExportError, TargetError, closest
 from kerasdeconv.export import artifact as art
 from kerasdeconv.export import calibration as cal
@@ -258,7 +259,9 @@ def _synthetic(
         drawn = synthetic_inputs(kind, count, [shape[1:] for shape in shapes])
         batches = [[part[None] for part in sample] for sample in drawn]
         return batches if len(shapes) > 1 else [sample[0] for sample in batches]
-    pairs = synthetic_pairs(kind, count, (shapes[0][1], shapes[0][2]))
+    pairs = synthetic_pairs(kind, count, shapes[0][1:-1])
+    if sample_rank(kind) == 3:
+        return [normalize(scan)[None, ..., None] for scan, _ in pairs]
     values = list(cal.from_pictures([picture for picture, _ in pairs], shapes[0], convention))
     if convention.task == "instance-segmentation":
         return [[v, _boxes_of(p[1], shapes[1])] for v, p in zip(values, pairs, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import types
 import typing
 from pathlib import Path
@@ -72,6 +73,19 @@ class DataRecipe:
     boxes: int = 16
     jitter: float = 0.05
 
+    def __post_init__(self) -> None:
+        _check_ranges(
+            self,
+            last=(0, math.inf),
+            patch=(1, math.inf),
+            batch=(1, math.inf),
+            steps=(1, math.inf),
+            border=(0, math.inf),
+            balance=(0, 1),
+            boxes=(1, math.inf),
+            jitter=(0, math.inf),
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class FitRecipe:
@@ -106,6 +120,19 @@ class FitRecipe:
     statistics: int = 0
     precision: str = "float32"
     patience: int = 0
+
+    def __post_init__(self) -> None:
+        _check_ranges(
+            self,
+            epochs=(1, math.inf),
+            learning_rate=(0, math.inf),
+            warmup=(0, 1),
+            weight_decay=(0, math.inf),
+            clip_norm=(0, math.inf),
+            average=(0, 1),
+            statistics=(0, math.inf),
+            patience=(0, math.inf),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +183,19 @@ def read_recipe(path: str | Path) -> Recipe:
     if not path.is_file():
         raise DataError(f"No such recipe. Received: {str(path)!r}")
     return _parse(Recipe, read_toml(path), str(path))
+
+
+def _check_ranges(part: Any, **ranges: tuple[float, float]) -> None:
+    """Refuses numbers of a part of a recipe that are out of range, ends included.
+
+    Raises:
+        ValueError: One is.
+    """
+    for name, (least, most) in ranges.items():
+        value = getattr(part, name)
+        if not least <= value <= most:
+            bound = f"{least} or more" if most == math.inf else f"between {least} and {most}"
+            raise ValueError(f"{name} must be {bound}. Received: {value}")
 
 
 def _parse(cls: Any, fields: Any, where: str) -> Any:
