@@ -112,6 +112,27 @@ def test_maps_that_are_joined_cost_no_requantization(activation, tmp_path):
     assert compare(model, runtime.open(path), SAMPLES[:8]).psnr_db > 35
 
 
+def test_parts_of_a_map_keep_its_scale(tmp_path):
+    """Biases too follow from it, without which ONNX Runtime leaves a convolution in float."""
+    image = keras.Input(batch_shape=(1, 8, 8, 3))
+    x = L.Conv2D(4, 3, padding="same", activation="relu", name="whole")(image)
+    parts = [L.Cropping2D(((4, 3), (i, 7 - i)), name=f"part_{i}")(x) for i in range(2)]
+    parts = L.Concatenate(axis=2, name="join")(parts)
+    model = random_weights(keras.Model(image, L.Conv2D(2, (1, 2), name="last")(parts)))
+    samples = [sample.copy() for sample in SAMPLES]
+    for sample in samples:
+        sample[:, 2:] /= 8  # what is left out is brighter
+    path = tmp_path / "part.onnx"
+    path.write_bytes(to_onnx(model, precision="int8", samples=samples))
+    operators = read_artifact(path).operators
+    (last,) = [o for o in operators if o.name == "Conv" and o.outputs[0].shape[-1] == 1]
+    made = {tensor.name: operator for operator in operators for tensor in operator.outputs}
+    data, kernel, bias = (
+        np.asarray(made[tensor.name].inputs[0].quantization.scales) for tensor in last.inputs
+    )
+    np.testing.assert_allclose(bias, data * kernel, rtol=1e-6)
+
+
 class TestSources:
     def ask(self, folder: Path, calibration, **options):
         return export(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kerasdeconv.export import _read_onnx
-from kerasdeconv.export.artifact import kept_in_float
+from kerasdeconv.export.artifact import MOVES, kept_in_float
 from kerasdeconv.export.quantization.ranges import find_ranges, tied
 from kerasdeconv.export.saturation import safe_scales
 from kerasdeconv.quiet import quiet
@@ -78,7 +78,7 @@ def quantize(
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         ready = onnx.load(prepared)
         joins = [(*n.output, *n.input) for n in ready.graph.node if n.op_type == "Concat"]
-        known = tied(_ranges(ready, samples, method), joins)
+        known = _moved(ready, tied(_ranges(ready, samples, method), joins))
         cache = Path(folder, "ranges.json")
         arrays = {name: tuple(np.float32(end) for end in ends) for name, ends in known.items()}
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, arrays), cache)
@@ -100,6 +100,22 @@ def quantize(
         proto = onnx.load(result)
     _hold_in_float(proto.graph, kept)
     return proto, FloatLayers(frozenset(kept), known)
+
+
+def _moved(model: Any, ranges: dict[str, Range]) -> dict[str, Range]:
+    """Gives what is only moved, and parts of one map that are joined, the range of the map.
+
+    Their integers stay what they are, also where parts have a narrower range than the whole; the
+    bias of what reads them follows from that scale.
+    """
+    ranges = dict(ranges)
+    for node in model.graph.node:
+        if node.op_type in MOVES or node.op_type == "Concat":
+            sources = node.input if node.op_type == "Concat" else node.input[:1]
+            found = {ranges.get(name) for name in sources}
+            if len(found) == 1 and None not in found and node.output[0] in ranges:
+                ranges[node.output[0]] = next(iter(found))
+    return ranges
 
 
 def _hold_in_float(graph: Any, origins: Mapping[str, str]) -> None:
