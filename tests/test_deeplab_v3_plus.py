@@ -47,6 +47,14 @@ def test_rates_keep_their_distance_in_the_picture(encoder, output_stride, rates)
     assert model.output_shape == (None, 64, 96, 21)
 
 
+def test_an_encoder_that_ends_at_the_stride():
+    model = models.DeepLabV3Plus(
+        (64, 96, 3), encoder="mobilenet_v2", dilate=False, width=8, low_width=4
+    )
+    assert model.get_layer("aspp_pool").input.shape[1:] == (4, 6, 576)
+    assert "encoder_block_13_depthwise" not in {x.name for x in model.layers}
+
+
 def test_separable_convolutions():
     model = models.DeepLabV3Plus(separable=True, **SMALL)
     deep = [x for x in model.layers if isinstance(x, keras.layers.DepthwiseConv2D)]

@@ -5,8 +5,8 @@ semantic image segmentation" (ECCV 2018), https://arxiv.org/abs/1802.02611. The 
 encoder goes through atrous spatial pyramid pooling (ASPP); the result is enlarged to stride 4,
 joined with the encoder's map there, convolved, scored and enlarged.
 
-Departures from the paper: encoders are those of `kerasdeconv.models.encoders` instead of a modified
-Xception, and none is cut short or changed but for its dilation.
+Departure from the paper: encoders are those of `kerasdeconv.models.encoders` instead of a modified
+Xception.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ def DeepLabV3Plus(
     encoder_weights: str | Path | None = None,
     encoder_width: int | None = None,
     output_stride: int = 16,
+    dilate: bool = True,
     rates: Sequence[int] | None = None,
     width: int = 256,
     low_width: int = 48,
@@ -137,8 +138,9 @@ def DeepLabV3Plus(
         encoder: One of `kerasdeconv.models.encoders.ENCODERS`.
         encoder_weights: "imagenet", the path of a file of weights, or None; see `encode`.
         encoder_width: Channels of the encoder's first stage, where it has that choice.
-        output_stride: Stride of the encoder's last map, 8, 16 or 32, by dilated convolutions.
-            "small" and "vgg16" have no 8.
+        output_stride: Stride of the encoder's last map: 8, 16 or 32.
+        dilate: Whether the encoder's stages behind that stride stay and are dilated ("small" and
+            "vgg16" have no such 8), or are left out, for networks that must be quick.
         rates: Dilations of the pyramid; 6, 12 and 18 at stride 16 by default, and the same
             distances in the picture at other strides.
         width: Channels of the pyramid and of the decoder.
@@ -165,13 +167,15 @@ def DeepLabV3Plus(
     check_classes(classes)
     if min(width, low_width) < 1:
         raise ValueError(f"width and low_width must be 1 or more. Received: {width}, {low_width}")
+    if output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32. Received: {output_stride!r}")
     inputs = keras.Input(input_shape, name="input")
     maps = encode(
         encoder,
         inputs,
         weights=encoder_weights,
         width=encoder_width,
-        output_stride=output_stride,
+        output_stride=output_stride if dilate else 32,
         include_rescaling=include_rescaling,
     )
     check_sides("DeepLabV3Plus", input_shape[:-1], multiple_of(output_stride))

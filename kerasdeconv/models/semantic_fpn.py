@@ -86,7 +86,7 @@ def SemanticFPN(
         top_down: How the pyramid upsamples, one of `kerasdeconv.models.fpn.TOP_DOWN`.
         width: Channels of the branch.
         norm: Normalization in the branch: "group" as published, "batch", "instance" or None.
-        dropout: Share of the branch's channels that training drops; none as published.
+        dropout: Share of the outputs of the branch that training drops; none as published.
         head_activation: "probabilities", None for logits, or a Keras activation.
         include_rescaling: Whether the input is pixels in [0, 255], instead of [0, 1].
         name: Name of the model.
@@ -119,6 +119,6 @@ def SemanticFPN(
     strides = [stride for stride in maps if stride >= _STRIDE]
     pyramid = feature_pyramid(maps, strides, channels=channels, upsample=top_down)
     x = semantic_branch(pyramid, width=width, norm=norm)
-    x = keras.layers.SpatialDropout2D(dropout, name="dropout")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
     outputs = classify_and_enlarge(x, classes, _STRIDE, head_activation)
     return keras.Model(inputs, outputs, name=name)

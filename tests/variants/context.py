@@ -32,7 +32,12 @@ VARIANTS = {
         "DeepLabV3Plus", *SIDES, output_stride=16, low_width=8, rates=(1, 2), exported=True
     ),
     "deeplab-v3-plus-separable": _same(
-        "DeepLabV3Plus", *SIDES, separable=True, low_width=8, head_activation=None
+        "DeepLabV3Plus",
+        *SIDES,
+        separable=True,
+        dilate=False,
+        low_width=8,
+        head_activation=None,
     ),
     "deeplab-v3-plus-dilated": _same(
         "DeepLabV3Plus", (32, 64), (40, 32), output_stride=8, low_width=8, **MOBILE

@@ -14,7 +14,8 @@ _PHASES = (KEEP, "joint", "split", "rows")
 # Family to its forms. "keep" leaves the operator as it is. Upsampling: "joint" is one convolution
 # to all phases and a depth to space; "split" a convolution for each phase, joined, and a depth to
 # space; "rows" a convolution for each row phase, joined along the width and reshaped: four axes and
-# nothing else. "diagonal" goes channel by channel, "resize" is the runtime's own operator.
+# nothing else. "diagonal" goes channel by channel, "axes" along one axis after the other, "resize"
+# is the runtime's own operator.
 FORMS: Mapping[str, tuple[str, ...]] = {
     "depth_convolution": (KEEP, "sum"),
     "transposed_convolution": (*_PHASES, "diagonal", "resize"),
