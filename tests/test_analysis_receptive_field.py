@@ -180,6 +180,7 @@ class Blur(L.Layer):
         layers.DepthwiseConvTranspose(5, 3, kernel_initializer="ones"),
         layers.DepthwiseConvTranspose((4, 3), (2, 1), kernel_initializer="ones"),
         lambda x: layers.CropLike()([x, L.Cropping2D(((5, 1), (0, 0)))(x)]),
+        lambda x: layers.ResizeLike()([L.AveragePooling2D((4, 1))(x), x]),
         lambda x: layers.CropLike(offset=2)([x, L.Cropping2D(((5, 1), (4, 0)))(x)]),
         lambda x: keras.ops.pad(x, [(0, 0), (3, 2), (0, 0), (0, 0)]),
         lambda x: x[:, 3:-2:2],

@@ -22,7 +22,10 @@ from kerasdeconv.export.training.bridge import bridge, to_tf_keras
 
 L = keras.layers
 # Seconds, each of them, for a large encoder.
-_COSTLY = ("unet-mobilenet_v2", "unet-mobilenet_v3_small", "segnet-3d", "vnet-thin")
+_COSTLY = (
+    *("unet-mobilenet_v2", "unet-mobilenet_v3_small", "segnet-3d", "vnet-thin"),
+    "deeplab-v3-plus-dilated",
+)
 
 
 def flat(outputs: Any) -> list[np.ndarray]:

@@ -136,9 +136,14 @@ RULES: dict[type, Rule] = _table(
         lambda use: over_axes(use, use.layer.axis),
     ),
     (
-        _named("GlobalAveragePooling{}D", "GlobalMaxPooling{}D", "GroupNormalization"),
+        # The parts of a picture are as large as the picture has them.
+        [
+            *_named("GlobalAveragePooling{}D", "GlobalMaxPooling{}D", "GroupNormalization"),
+            ours.BinPooling,
+        ],
         lambda use: everywhere(None, use),
     ),
+    ([ours.ResizeLike], lambda use: [*resized(use, "bilinear"), (NOTHING,) * use.rank]),
     (_named("MultiHeadAttention", "Attention", "AdditiveAttention"), _attention),
     (_named("Flatten", "Reshape"), keeps_sides),
     (_named("Dense"), last_axis_alone),

@@ -4,6 +4,7 @@ Everything works in 2D and 3D, on channels-last maps, and on every Keras backend
 """
 
 from kerasdeconv.layers import folded
+from kerasdeconv.layers.bin_pooling import BinPooling
 from kerasdeconv.layers.blocks import (
     activate,
     attention_gate,
@@ -23,6 +24,7 @@ from kerasdeconv.layers.moves import NearestResize, SliceChannels
 from kerasdeconv.layers.ranks import of_rank, per_axis
 from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
+from kerasdeconv.layers.resize_like import ResizeLike
 from kerasdeconv.layers.roi_align import ROIAlign
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
@@ -32,6 +34,7 @@ __all__ = [
     "UPSAMPLING_METHODS",
     "BatchToInstances",
     "BilinearKernel",
+    "BinPooling",
     "CropLike",
     "CubicUpsampling",
     "DepthToSpace",
@@ -44,6 +47,7 @@ __all__ = [
     "ROIAlign",
     "ReflectPadding",
     "RepeatChannels",
+    "ResizeLike",
     "SliceChannels",
     "activate",
     "attention_gate",

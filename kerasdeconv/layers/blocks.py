@@ -12,8 +12,14 @@ from kerasdeconv.layers.ranks import of_rank
 NORMS = (None, "batch", "group", "instance")
 
 
-def normalize(x: Any, norm: str | None, name: str) -> Any:
-    """Normalizes a map: "batch", "group" (8 channels or more a group), "instance", or not at all.
+def normalize(x: Any, norm: str | None, name: str, groups: int | None = None) -> Any:
+    """Normalizes a map: "batch", "group", "instance", or not at all.
+
+    Args:
+        x: A map.
+        norm: One of `NORMS`.
+        name: Name of the layer.
+        groups: Groups of "group"; by default as many as have 8 channels or more, 32 at most.
 
     Raises:
         ValueError: No such normalization.
@@ -24,7 +30,7 @@ def normalize(x: Any, norm: str | None, name: str) -> Any:
         return keras.layers.BatchNormalization(name=name)(x)
     if norm == "group":
         channels = x.shape[-1]
-        groups = max(
+        groups = groups or max(
             g for g in range(1, 33) if channels % g == 0 and (g == 1 or channels // g >= 8)
         )
         return keras.layers.GroupNormalization(groups, name=name)(x)
@@ -44,9 +50,10 @@ def conv_norm_activation(
     activation: str | None = "relu",
     use_bias: bool | None = None,
     dilation_rate: int = 1,
+    groups: int | None = None,
     name: str,
 ) -> Any:
-    """Convolution, normalization, activation.
+    """Convolution, normalization (see `normalize` for `groups`), activation.
 
     The convolution has a bias, by default unless a norm follows.
     """
@@ -60,7 +67,7 @@ def conv_norm_activation(
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    x = normalize(x, norm, f"{name}_norm")
+    x = normalize(x, norm, f"{name}_norm", groups)
     return activate(x, activation, f"{name}_act") if activation else x
 
 

@@ -1,6 +1,7 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
 from kerasdeconv.models.deconvnet import DeconvNet
+from kerasdeconv.models.deeplab_v3_plus import DeepLabV3Plus
 from kerasdeconv.models.edsr import EDSR
 from kerasdeconv.models.espcn import ESPCN
 from kerasdeconv.models.fcn import FCN8s, FCN16s, FCN32s
@@ -10,7 +11,9 @@ from kerasdeconv.models.lapsrn import LapSRN
 from kerasdeconv.models.mask_head import MaskHead
 from kerasdeconv.models.mask_segmenter import MaskSegmenter
 from kerasdeconv.models.mobile_sr import MobileSR
+from kerasdeconv.models.pspnet import PSPNet
 from kerasdeconv.models.segnet import SegNet
+from kerasdeconv.models.semantic_fpn import SemanticFPN
 from kerasdeconv.models.srcnn import SRCNN
 from kerasdeconv.models.unet import UNet
 from kerasdeconv.models.unet3d import UNet3D
@@ -24,6 +27,7 @@ __all__ = [
     "FSRCNN",
     "SRCNN",
     "DeconvNet",
+    "DeepLabV3Plus",
     "FCN8s",
     "FCN16s",
     "FCN32s",
@@ -31,7 +35,9 @@ __all__ = [
     "MaskHead",
     "MaskSegmenter",
     "MobileSR",
+    "PSPNet",
     "SegNet",
+    "SemanticFPN",
     "UNet",
     "UNet3D",
     "VNet",

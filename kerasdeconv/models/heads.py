@@ -108,6 +108,23 @@ def classify(
     return activate_scores(x, head_activation, name)
 
 
+def classify_and_enlarge(
+    x: Any, classes: int, factor: int, head_activation: str | None, name: str = "head"
+) -> Any:
+    """Scores a coarse map and enlarges the scores bilinearly, before they are activated.
+
+    Args:
+        x: A 2D map.
+        classes: See `classify`.
+        factor: How many times larger the picture is.
+        head_activation: See `classify`.
+        name: See `classify`.
+    """
+    x = classify(x, classes, None, name)
+    x = keras.layers.UpSampling2D(factor, interpolation="bilinear", name=f"{name}_up")(x)
+    return activate_scores(x, head_activation, name)
+
+
 def activate_scores(x: Any, head_activation: str | None, name: str = "head") -> Any:
     """Turns scores into probabilities, or what is asked for; see `classify`."""
     classes = x.shape[-1]

@@ -14,7 +14,15 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from kerasdeconv.export.lowering import activations, fold, resize, shuffle, transpose, volumes
+from kerasdeconv.export.lowering import (
+    activations,
+    fold,
+    pooling,
+    resize,
+    shuffle,
+    transpose,
+    volumes,
+)
 from kerasdeconv.export.lowering.head import change_head
 from kerasdeconv.export.lowering.rewrites import (
     KEEP,
@@ -34,6 +42,8 @@ __all__ = ["Lowered", "lower", "lower_for", "lower_to_form", "static", "with_hea
 
 _FOLDINGS: tuple[Folding, ...] = (
     fold.fix_crop,
+    resize.fix_resize,
+    pooling.fix_bins,
     fold.split_separable,
     fold.fold_into_convolution_before,
     fold.fold_into_convolution_after,
@@ -48,6 +58,9 @@ FAMILIES: tuple[Family, ...] = (
     transpose.DEPTHWISE,
     resize.NEAREST_CONVOLUTION,
     resize.NEAREST,
+    resize.BILINEAR,
+    pooling.GLOBAL_AVERAGE,
+    pooling.AVERAGE,
     shuffle.DEPTH_TO_SPACE,
     *activations.FAMILIES,
 )

@@ -1,4 +1,4 @@
-"""Nearest upsampling, alone and before a convolution."""
+"""Upsampling without weights: nearest, alone and before a convolution, and bilinear."""
 
 from __future__ import annotations
 
@@ -10,8 +10,28 @@ import numpy as np
 from kerasdeconv.export.lowering import forms
 from kerasdeconv.export.lowering.interleaving import Upsampling, forms_of
 from kerasdeconv.export.lowering.rewrites import Family, Replacement, Wiring, known
-from kerasdeconv.graph import Graph, Node
-from kerasdeconv.layers import NearestResize
+from kerasdeconv.graph import Graph, Node, Value
+from kerasdeconv.layers import NearestResize, ResizeLike
+
+
+def fix_resize(graph: Graph, node: Node) -> bool:
+    """Upsamples by a factor where a map was resized to the size of another one."""
+    if type(node.layer) is not ResizeLike:
+        return False
+    pairs = list(zip(node.inputs[0].shape[1:3], node.output.shape[1:3], strict=True))
+    if any(small is None or large is None or large % small for small, large in pairs):
+        return False
+    factors = tuple(large // small for small, large in pairs)  # type: ignore[operator]
+    single = all(small == 1 for small, _ in pairs)
+    layer = keras.layers.UpSampling2D(
+        factors,
+        interpolation="nearest" if single else "bilinear",
+        name=node.layer.name,
+        dtype="float32",
+    )
+    why = f"{layer.name}: upsamples by {factors}"
+    graph.replace([node], [Node(layer, node.inputs[:1], node.outputs)], why)
+    return True
 
 
 def _is_nearest(graph: Graph, node: Node) -> bool:
@@ -79,6 +99,60 @@ def _resized(graph: Graph, node: Node) -> Replacement | None:
     return wiring.replace([node], made, f"{node.layer.name}: one resize operator")
 
 
+def _is_bilinear(graph: Graph, node: Node) -> bool:
+    layer: Any = node.layer
+    return (
+        type(layer) is keras.layers.UpSampling2D
+        and layer.interpolation == "bilinear"
+        and layer.data_format == "channels_last"
+        and max(layer.size) > 1
+    )
+
+
+def _axes(graph: Graph, node: Node) -> Replacement | None:
+    """Along one axis after the other, a convolution of each channel by itself for every phase."""
+    x, wiring, name = node.inputs[0], Wiring(), node.layer.name
+    rows, columns = node.layer.size
+    if columns > 1:
+        x = _interpolated(wiring, x, 2, columns, f"{name}_columns")
+    if rows > 1:
+        x = _interpolated(wiring, x, 1, rows, f"{name}_rows")
+    return wiring.replace([node], x, f"{name}: interpolates along one axis after the other")
+
+
+def _interpolated(wiring: Wiring, x: Value, axis: int, factor: int, name: str) -> Value:
+    """Interpolates along an axis, as `kerasdeconv.layers.LinearUpsampling` does."""
+    _, height, width, channels = known(x)
+    x = _border_repeated(wiring, x, axis, name)
+    # Of each phase's centre from the small pixel's own, in small pixels.
+    offsets = (np.arange(factor) + 0.5) / factor - 0.5
+    taps = np.maximum(1 - np.abs(np.arange(-1, 2) - offsets[:, None]), 0)
+    window = (3, 1) if axis == 1 else (1, 3)
+    phases = []
+    for phase, weights in enumerate(taps):
+        layer = keras.layers.DepthwiseConv2D(window, name=f"{name}_{phase}", dtype="float32")
+        layer.build(x.shape)
+        kernel = np.tile(weights.reshape(*window, 1, 1), (channels, 1))
+        layer.set_weights([kernel, np.zeros(channels)])
+        phases.append(wiring.add(layer, x))
+    # Side by side on the axis behind, and then cut again.
+    wide = wiring.add(_concatenate(f"{name}_phases", axis + 1), *phases)
+    shape = (height * factor, width) if axis == 1 else (height, width * factor)
+    reshape = keras.layers.Reshape((*shape, channels), name=f"{name}_shape", dtype="float32")
+    return wiring.add(reshape, wide)
+
+
+def _border_repeated(wiring: Wiring, x: Value, axis: int, name: str) -> Value:
+    """Continues a map by a pixel at both ends of an axis."""
+    side = known(x)[axis]
+    ends = []
+    for label, cut in (("first", (0, side - 1)), ("last", (side - 1, 0))):
+        cropping = (cut, (0, 0)) if axis == 1 else ((0, 0), cut)
+        crop = keras.layers.Cropping2D(cropping, name=f"{name}_{label}", dtype="float32")
+        ends.append(wiring.add(crop, x) if side > 1 else x)
+    return wiring.add(_concatenate(f"{name}_border", axis), ends[0], x, ends[1])
+
+
 def _concatenate(name: str, axis: int) -> keras.layers.Layer:
     return keras.layers.Concatenate(axis=axis, name=name, dtype="float32")
 
@@ -93,5 +167,11 @@ NEAREST = Family(
     "nearest",
     _is_nearest,
     {"concat": _concatenated, "resize": _resized},
+    lambda node: max(node.layer.size),
+)
+BILINEAR = Family(
+    "bilinear",
+    _is_bilinear,
+    {"axes": _axes},
     lambda node: max(node.layer.size),
 )

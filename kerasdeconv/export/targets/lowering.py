@@ -14,7 +14,8 @@ _PHASES = (KEEP, "joint", "split", "rows")
 # Family to its forms. "keep" leaves the operator as it is. Upsampling: "joint" is one convolution
 # to all phases and a depth to space; "split" a convolution for each phase, joined, and a depth to
 # space; "rows" a convolution for each row phase, joined along the width and reshaped: four axes and
-# nothing else. "diagonal" goes channel by channel, "resize" is the runtime's own operator.
+# nothing else. "diagonal" goes channel by channel, "axes" along one axis after the other, "resize"
+# is the runtime's own operator.
 FORMS: Mapping[str, tuple[str, ...]] = {
     "depth_convolution": (KEEP, "sum"),
     "transposed_convolution": (*_PHASES, "diagonal", "resize"),
@@ -22,6 +23,9 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "depthwise_transposed": (KEEP, "split", "rows"),
     "depth_to_space": (KEEP, "rows", "transposed"),
     "nearest": (KEEP, "concat", "resize"),
+    "bilinear": (KEEP, "axes"),
+    "global_average": (KEEP, "window"),
+    "average_pooling": (KEEP, "depthwise"),
     "prelu": (KEEP, "leaky", "halves", "depthwise", "sum"),
     "relu": (KEEP, "clamp"),
     "hard_swish": (KEEP, "product"),
