@@ -1,5 +1,6 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
+from kerasdeconv.models.autoencoder import Autoencoder, ConvVAE
 from kerasdeconv.models.classifier import Classifier
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.edsr import EDSR
@@ -28,7 +29,9 @@ __all__ = [
     "FPN",
     "FSRCNN",
     "SRCNN",
+    "Autoencoder",
     "Classifier",
+    "ConvVAE",
     "DeconvNet",
     "FCN8s",
     "FCN16s",

@@ -4,11 +4,16 @@
 import keras  # noqa: F401
 
 from kerasdeconv.metrics.streaming.depth import RMSE, AbsRel, DeltaAccuracy
+from kerasdeconv.metrics.streaming.generation import FID, ActiveLatents, GaussianKL, InceptionScore
 from kerasdeconv.metrics.streaming.labels import DiceCoefficient, MeanIoU, PixelAccuracy
 from kerasdeconv.metrics.streaming.masks import MaskAveragePrecision
 from kerasdeconv.metrics.streaming.pictures import PSNR, SSIM
 
 __all__ = [
+    "FID",
+    "ActiveLatents",
+    "GaussianKL",
+    "InceptionScore",
     "PSNR",
     "RMSE",
     "SSIM",
