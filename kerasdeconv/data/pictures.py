@@ -24,9 +24,8 @@ class Pictures(NamedTuple):
     pixels: np.ndarray
     labels: np.ndarray | None = None
 
-    def part(self, start: int | None, stop: int | None) -> Pictures:
-        """The pictures from one number to another, as a slice counts."""
-        chosen = slice(start, stop)
+    def part(self, chosen: slice | np.ndarray) -> Pictures:
+        """Some of the pictures: a slice of them, or those of some numbers."""
         return Pictures(self.pixels[chosen], None if self.labels is None else self.labels[chosen])
 
 

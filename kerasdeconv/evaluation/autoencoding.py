@@ -56,4 +56,4 @@ def _nats_of_draws(model: keras.Model, pictures: np.ndarray, posterior: np.ndarr
             latents = mean + np.exp(log_variance / 2) * rng.normal(size=mean.shape)
             given = decoder.predict_on_batch(latents.astype(np.float32))
             total += bernoulli_nats(pictures[part], given).sum()
-    return total / (_DRAWS * len(pictures))
+    return float(total / (_DRAWS * len(pictures)))

@@ -19,7 +19,5 @@ def classification(
     if pictures.labels is None:
         raise DataError(f"The pictures have no classes. Received: {str(data)!r}")
     scores = answers(predictor, pictures.pixels, progress)[0]
-    if predictor.convention.output != "labels":
-        scores = scores.argmax(axis=-1)
-    right = scores.reshape(-1) == pictures.labels
+    right = runtime.label_map(predictor.convention, scores) == pictures.labels
     return Measured({"accuracy": float(np.mean(right))}, len(right))

@@ -55,13 +55,14 @@ def Autoencoder(
         >>> Autoencoder((28, 28, 1), code=32).get_layer("code").output.shape
         (None, 32)
     """
-    _check("autoencoder", input_shape, code, width, depth, hidden)
+    _check("autoencoder", input_shape, code=code, width=width, depth=depth, hidden=hidden)
     options: dict[str, Any] = {"norm": norm, "activation": activation}
     inputs = keras.Input(input_shape, name="input")
     x = rescale_pixels(inputs, include_rescaling)
     x, shape = _encode(x, width, depth, hidden, **options)
     x = keras.layers.Dense(code, name="code")(x)
-    x = _decode(x, shape, input_shape[-1], width, hidden, upsample=upsample, **options)
+    channels = inputs.shape[-1]
+    x = _decode(x, shape, channels, width, hidden, upsample=upsample, **options)
     return keras.Model(inputs, _reconstruct(x, include_rescaling), name=name)
 
 
@@ -107,7 +108,14 @@ def ConvVAE(
         >>> model.compile("adam", [losses.BernoulliNats(), losses.GaussianKL()])
         >>> model.fit(data.PosteriorBatches(pictures), epochs=10)
     """
-    _check("variational autoencoder", input_shape, latents, width, depth, hidden)
+    _check(
+        "variational autoencoder",
+        input_shape,
+        code=latents,
+        width=width,
+        depth=depth,
+        hidden=hidden,
+    )
     options: dict[str, Any] = {"norm": norm, "activation": activation}
     inputs = keras.Input(input_shape, name="input")
     x = rescale_pixels(inputs, include_rescaling)
@@ -116,7 +124,8 @@ def ConvVAE(
     # They start at 0: as the prior has them.
     posterior = keras.layers.Dense(2 * latents, dtype="float32", name="posterior")(x)
     x = layers.Sampling(seed, name="code")(posterior)
-    x = _decode(x, shape, input_shape[-1], width, hidden, upsample=upsample, **options)
+    channels = inputs.shape[-1]
+    x = _decode(x, shape, channels, width, hidden, upsample=upsample, **options)
     return keras.Model(inputs, [_reconstruct(x, include_rescaling), posterior], name=name)
 
 
@@ -185,7 +194,13 @@ def _double(x: Any, filters: int, method: str, name: str, **options: Any) -> Any
 
 
 def _check(
-    network: str, input_shape: tuple[int | None, ...], code: int, width: int, depth: int, hidden: int
+    network: str,
+    input_shape: tuple[int | None, ...],
+    *,
+    code: int,
+    width: int,
+    depth: int,
+    hidden: int,
 ) -> None:
     """Refuses what such a network cannot be made of.
 

@@ -11,15 +11,15 @@ from kerasdeconv.metrics.streaming.pictures import PSNR, SSIM
 
 __all__ = [
     "FID",
-    "ActiveLatents",
-    "GaussianKL",
-    "InceptionScore",
     "PSNR",
     "RMSE",
     "SSIM",
     "AbsRel",
+    "ActiveLatents",
     "DeltaAccuracy",
     "DiceCoefficient",
+    "GaussianKL",
+    "InceptionScore",
     "MaskAveragePrecision",
     "MeanIoU",
     "PixelAccuracy",

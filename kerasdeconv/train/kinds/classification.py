@@ -9,6 +9,7 @@ import keras
 
 from kerasdeconv import zoo
 from kerasdeconv.data.pictures import ClassifiedPictures
+from kerasdeconv.metrics import PixelAccuracy
 from kerasdeconv.train.kinds.base import Datasets, Kind
 from kerasdeconv.train.parts import picture_parts
 from kerasdeconv.train.recipe import Recipe
@@ -28,7 +29,7 @@ def _datasets(recipe: Recipe, folder: Path) -> Datasets:
 
 
 def _accuracy(model: keras.Model) -> list[keras.metrics.Metric]:
-    return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+    return [PixelAccuracy(max(model.output_shape[-1], 2), name="accuracy")]
 
 
 CLASSIFICATION = Kind(_datasets, ("last",), _accuracy)
