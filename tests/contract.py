@@ -104,6 +104,20 @@ class Variant:
         return (targets[0], losses[0]) if len(targets) == 1 else (targets, losses)
 
 
+class SameDraws(keras.callbacks.Callback):
+    """Lets the layers of a model draw the same noise in each epoch, so that losses compare."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        weights = {id(weight) for weight in model.weights}
+        states = [v for v in model.variables if id(v) not in weights]
+        self.states = [(state, np.array(state)) for state in states]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        for state, value in self.states:
+            state.assign(value)
+
+
 def span(answers: list[np.ndarray]) -> float:
     """The largest magnitude of any answer, against which errors are judged."""
     return max(float(np.abs(answer).max()) for answer in answers) or math.ulp(1.0)

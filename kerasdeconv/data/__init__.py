@@ -5,6 +5,7 @@ from typing import Any
 
 _WHERE = {
     "Augmentation": "augmentation",
+    "ClassifiedPictures": "pictures",
     "CocoImage": "coco",
     "DepthPair": "depth",
     "DepthPatches": "depth",
@@ -13,6 +14,7 @@ _WHERE = {
     "LabelledVolume": "volumes",
     "PictureBatches": "pictures",
     "Pictures": "pictures",
+    "PosteriorBatches": "pictures",
     "SegmentationPatches": "segmentation",
     "SuperResolutionPatches": "super_resolution",
     "VolumePatches": "volumes",

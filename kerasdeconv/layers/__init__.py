@@ -26,6 +26,7 @@ from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
 from kerasdeconv.layers.resize_like import ResizeLike
 from kerasdeconv.layers.roi_align import ROIAlign
+from kerasdeconv.layers.sampling import Sampling
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
 
@@ -48,6 +49,7 @@ __all__ = [
     "ReflectPadding",
     "RepeatChannels",
     "ResizeLike",
+    "Sampling",
     "SliceChannels",
     "activate",
     "attention_gate",

@@ -11,6 +11,7 @@ import keras  # noqa: F401
 from kerasdeconv.losses.base import DenseLoss, NamedLoss, WeightedSum
 from kerasdeconv.losses.depth import ScaleInvariantDepth
 from kerasdeconv.losses.labels import LabelLoss
+from kerasdeconv.losses.latents import BernoulliNats, GaussianKL
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
@@ -18,12 +19,14 @@ from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_di
 __all__ = [
     "L1",
     "SSIM",
+    "BernoulliNats",
     "Boundary",
     "Charbonnier",
     "CrossEntropy",
     "DenseLoss",
     "Dice",
     "Focal",
+    "GaussianKL",
     "Jaccard",
     "LabelLoss",
     "Lovasz",

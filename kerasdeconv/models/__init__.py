@@ -1,5 +1,7 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
+from kerasdeconv.models.autoencoder import Autoencoder, ConvVAE
+from kerasdeconv.models.classifier import Classifier
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.deeplab_v3_plus import DeepLabV3Plus
 from kerasdeconv.models.edsr import EDSR
@@ -11,6 +13,10 @@ from kerasdeconv.models.lapsrn import LapSRN
 from kerasdeconv.models.mask_head import MaskHead
 from kerasdeconv.models.mask_segmenter import MaskSegmenter
 from kerasdeconv.models.mobile_sr import MobileSR
+
+# No builders, so they are not listed below.
+from kerasdeconv.models.parts import features_of as features_of
+from kerasdeconv.models.parts import split as split
 from kerasdeconv.models.pspnet import PSPNet
 from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.semantic_fpn import SemanticFPN
@@ -26,6 +32,9 @@ __all__ = [
     "FPN",
     "FSRCNN",
     "SRCNN",
+    "Autoencoder",
+    "Classifier",
+    "ConvVAE",
     "DeconvNet",
     "DeepLabV3Plus",
     "FCN8s",

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from kerasdeconv import zoo
 from kerasdeconv.errors import DataError, closest
+from kerasdeconv.train.kinds.autoencoding import AUTOENCODING
 from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.train.kinds.classification import CLASSIFICATION
 from kerasdeconv.train.kinds.instances import INSTANCES
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
 from kerasdeconv.train.kinds.super_resolution import SUPER_RESOLUTION
@@ -23,6 +25,8 @@ KINDS = {
     "segmentation": SEGMENTATION,
     "instance-segmentation": INSTANCES,
     "super-resolution": SUPER_RESOLUTION,
+    "classification": CLASSIFICATION,
+    "autoencoding": AUTOENCODING,
 }
 # What every kind reads.
 _COMMON = ("kind", "folders", "validation_folders", "validation", "split_seed", "batch", "steps")
