@@ -1,5 +1,6 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
+from kerasdeconv.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.edsr import EDSR
 from kerasdeconv.models.espcn import ESPCN
@@ -23,6 +24,8 @@ __all__ = [
     "FPN",
     "FSRCNN",
     "SRCNN",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "DeconvNet",
     "FCN8s",
     "FCN16s",
