@@ -11,6 +11,7 @@ from kerasdeconv.models.lapsrn import LapSRN
 from kerasdeconv.models.mask_head import MaskHead
 from kerasdeconv.models.mask_segmenter import MaskSegmenter
 from kerasdeconv.models.mobile_sr import MobileSR
+from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator, grow
 from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.srcnn import SRCNN
 from kerasdeconv.models.unet import UNet
@@ -34,6 +35,8 @@ __all__ = [
     "MaskHead",
     "MaskSegmenter",
     "MobileSR",
+    "ProgressiveDiscriminator",
+    "ProgressiveGenerator",
     "SegNet",
     "UNet",
     "UNet3D",

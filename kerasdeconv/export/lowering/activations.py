@@ -152,7 +152,7 @@ def _is_tanh(graph: Graph, node: Node) -> bool:
 
 
 def _by_sigmoid(graph: Graph, node: Node) -> Replacement:
-    """tanh as `2 sigmoid(2 x) - 1`, whose end a Rescaling behind it takes over.
+    """Tanh as `2 sigmoid(2 x) - 1`, whose end a Rescaling behind it takes over.
 
     Where that makes pixels of [-1, 1], nothing is left of it but `255 sigmoid(2 x)`.
     """
