@@ -5,6 +5,7 @@ from typing import Any
 
 _WHERE = {
     "Augmentation": "augmentation",
+    "ClassifiedPictures": "pictures",
     "CocoImage": "coco",
     "CodedPictures": "pictures",
     "DepthPair": "depth",
@@ -14,6 +15,7 @@ _WHERE = {
     "LabelledVolume": "volumes",
     "PictureBatches": "pictures",
     "Pictures": "pictures",
+    "PosteriorBatches": "pictures",
     "SegmentationPatches": "segmentation",
     "SuperResolutionPatches": "super_resolution",
     "VolumePatches": "volumes",

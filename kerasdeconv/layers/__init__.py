@@ -25,6 +25,7 @@ from kerasdeconv.layers.ranks import of_rank, per_axis
 from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
 from kerasdeconv.layers.roi_align import ROIAlign
+from kerasdeconv.layers.sampling import Sampling
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
 
@@ -46,6 +47,7 @@ __all__ = [
     "ROIAlign",
     "ReflectPadding",
     "RepeatChannels",
+    "Sampling",
     "SliceChannels",
     "activate",
     "attention_gate",

@@ -18,6 +18,8 @@ from kerasdeconv.losses.adversarial import (
 from kerasdeconv.losses.base import DenseLoss, NamedLoss, WeightedSum
 from kerasdeconv.losses.depth import ScaleInvariantDepth
 from kerasdeconv.losses.labels import LabelLoss
+from kerasdeconv.losses.latents import BernoulliNats, GaussianKL
+from kerasdeconv.losses.perceptual import Perceptual, TotalVariation, gram_matrix
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
@@ -27,22 +29,27 @@ __all__ = [
     "L1",
     "SSIM",
     "AdversarialLoss",
+    "BernoulliNats",
     "Boundary",
     "Charbonnier",
     "CrossEntropy",
     "DenseLoss",
     "Dice",
     "Focal",
+    "GaussianKL",
     "Jaccard",
     "LabelLoss",
     "Lovasz",
     "NamedLoss",
+    "Perceptual",
     "ScaleInvariantDepth",
+    "TotalVariation",
     "Tversky",
     "WeightedSum",
     "adversarial_loss",
     "charbonnier",
     "gradient_penalty",
+    "gram_matrix",
     "r1_penalty",
     "sparse_dice",
     "ssim_map",

@@ -1,5 +1,7 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
+from kerasdeconv.models.autoencoder import Autoencoder, ConvVAE
+from kerasdeconv.models.classifier import Classifier
 from kerasdeconv.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.edsr import EDSR
@@ -11,9 +13,15 @@ from kerasdeconv.models.lapsrn import LapSRN
 from kerasdeconv.models.mask_head import MaskHead
 from kerasdeconv.models.mask_segmenter import MaskSegmenter
 from kerasdeconv.models.mobile_sr import MobileSR
-from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator, grow
+
+# No builders, so they are not listed below.
+from kerasdeconv.models.parts import features_of as features_of
+from kerasdeconv.models.parts import split as split
+from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator
+from kerasdeconv.models.progressive import grow as grow
 from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.srcnn import SRCNN
+from kerasdeconv.models.style_transfer import StyleTransfer
 from kerasdeconv.models.unet import UNet
 from kerasdeconv.models.unet3d import UNet3D
 from kerasdeconv.models.vnet import VNet
@@ -25,6 +33,9 @@ __all__ = [
     "FPN",
     "FSRCNN",
     "SRCNN",
+    "Autoencoder",
+    "Classifier",
+    "ConvVAE",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DeconvNet",
@@ -38,6 +49,7 @@ __all__ = [
     "ProgressiveDiscriminator",
     "ProgressiveGenerator",
     "SegNet",
+    "StyleTransfer",
     "UNet",
     "UNet3D",
     "VNet",

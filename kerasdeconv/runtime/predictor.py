@@ -221,17 +221,21 @@ class Predictor(abc.ABC):
         return output
 
     def run_batch(self, batch: np.ndarray) -> np.ndarray:
+        """The first output of `run_many`."""
+        return self.run_many(batch)[0]
+
+    def run_many(self, batch: np.ndarray) -> list[np.ndarray]:
         """Runs any number of pictures through a network that may take a fixed number at once."""
         size = self.input_shape[0]
         if size in (None, len(batch)):
-            return self.run(batch)[0]
+            return self.run(batch)
         answers = []
         for start in range(0, len(batch), size):
             part = batch[start : start + size]
             missing = size - len(part)
             full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-            answers.append(self.run(full)[0][: len(part)])
-        return np.concatenate(answers)
+            answers.append([output[: len(part)] for output in self.run(full)])
+        return [np.concatenate(output) for output in zip(*answers, strict=True)]
 
 
 class FilePredictor(Predictor):
