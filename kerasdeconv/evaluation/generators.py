@@ -47,7 +47,8 @@ def generators(
 
 def _codes(predictor: runtime.Predictor, count: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return rng.normal(size=(count, *predictor.input_shape[1:])).astype(np.float32)
+    length = predictor.input_shape[-1] or 0  # a code has a length; sides of pictures may be None
+    return rng.normal(size=(count, length)).astype(np.float32)
 
 
 def _classifier(shape: tuple[int, ...]) -> keras.Model | str:
