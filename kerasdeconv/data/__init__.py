@@ -7,6 +7,7 @@ _WHERE = {
     "Augmentation": "augmentation",
     "ClassifiedPictures": "pictures",
     "CocoImage": "coco",
+    "CodedPictures": "pictures",
     "DepthPair": "depth",
     "DepthPatches": "depth",
     "InstancePatches": "instances",

@@ -8,17 +8,27 @@ multiplied by their mean.
 # Before anything else: as soon as Keras is there, this package is imported.
 import keras  # noqa: F401
 
+from kerasdeconv.losses.adversarial import (
+    ADVERSARIAL_LOSSES,
+    AdversarialLoss,
+    adversarial_loss,
+    gradient_penalty,
+    r1_penalty,
+)
 from kerasdeconv.losses.base import DenseLoss, NamedLoss, WeightedSum
 from kerasdeconv.losses.depth import ScaleInvariantDepth
 from kerasdeconv.losses.labels import LabelLoss
 from kerasdeconv.losses.latents import BernoulliNats, GaussianKL
+from kerasdeconv.losses.perceptual import Perceptual, TotalVariation, gram_matrix
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
 
 __all__ = [
+    "ADVERSARIAL_LOSSES",
     "L1",
     "SSIM",
+    "AdversarialLoss",
     "BernoulliNats",
     "Boundary",
     "Charbonnier",
@@ -31,10 +41,16 @@ __all__ = [
     "LabelLoss",
     "Lovasz",
     "NamedLoss",
+    "Perceptual",
     "ScaleInvariantDepth",
+    "TotalVariation",
     "Tversky",
     "WeightedSum",
+    "adversarial_loss",
     "charbonnier",
+    "gradient_penalty",
+    "gram_matrix",
+    "r1_penalty",
     "sparse_dice",
     "ssim_map",
 ]

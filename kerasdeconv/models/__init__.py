@@ -2,6 +2,7 @@
 
 from kerasdeconv.models.autoencoder import Autoencoder, ConvVAE
 from kerasdeconv.models.classifier import Classifier
+from kerasdeconv.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.deeplab_v3_plus import DeepLabV3Plus
 from kerasdeconv.models.edsr import EDSR
@@ -17,10 +18,13 @@ from kerasdeconv.models.mobile_sr import MobileSR
 # No builders, so they are not listed below.
 from kerasdeconv.models.parts import features_of as features_of
 from kerasdeconv.models.parts import split as split
+from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator
+from kerasdeconv.models.progressive import grow as grow
 from kerasdeconv.models.pspnet import PSPNet
 from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.semantic_fpn import SemanticFPN
 from kerasdeconv.models.srcnn import SRCNN
+from kerasdeconv.models.style_transfer import StyleTransfer
 from kerasdeconv.models.unet import UNet
 from kerasdeconv.models.unet3d import UNet3D
 from kerasdeconv.models.vnet import VNet
@@ -35,6 +39,8 @@ __all__ = [
     "Autoencoder",
     "Classifier",
     "ConvVAE",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "DeconvNet",
     "DeepLabV3Plus",
     "FCN8s",
@@ -45,8 +51,11 @@ __all__ = [
     "MaskSegmenter",
     "MobileSR",
     "PSPNet",
+    "ProgressiveDiscriminator",
+    "ProgressiveGenerator",
     "SegNet",
     "SemanticFPN",
+    "StyleTransfer",
     "UNet",
     "UNet3D",
     "VNet",

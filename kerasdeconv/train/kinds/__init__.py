@@ -14,6 +14,7 @@ from kerasdeconv.errors import DataError, closest
 from kerasdeconv.train.kinds.autoencoding import AUTOENCODING
 from kerasdeconv.train.kinds.base import Datasets, Kind
 from kerasdeconv.train.kinds.classification import CLASSIFICATION
+from kerasdeconv.train.kinds.generation import GENERATION
 from kerasdeconv.train.kinds.instances import INSTANCES
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
 from kerasdeconv.train.kinds.super_resolution import SUPER_RESOLUTION
@@ -25,6 +26,7 @@ KINDS = {
     "segmentation": SEGMENTATION,
     "instance-segmentation": INSTANCES,
     "super-resolution": SUPER_RESOLUTION,
+    "generation": GENERATION,
     "classification": CLASSIFICATION,
     "autoencoding": AUTOENCODING,
 }
