@@ -11,6 +11,7 @@ _WHERE = {
     "InstancePatches": "instances",
     "LabelledImage": "segmentation",
     "LabelledVolume": "volumes",
+    "NoisedPictures": "noised",
     "PictureBatches": "pictures",
     "Pictures": "pictures",
     "SegmentationPatches": "segmentation",

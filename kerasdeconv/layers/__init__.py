@@ -4,6 +4,7 @@ Everything works in 2D and 3D, on channels-last maps, and on every Keras backend
 """
 
 from kerasdeconv.layers import folded
+from kerasdeconv.layers.attention import PixelAttention, pixel_attention
 from kerasdeconv.layers.blocks import (
     activate,
     attention_gate,
@@ -24,6 +25,7 @@ from kerasdeconv.layers.ranks import of_rank, per_axis
 from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
 from kerasdeconv.layers.roi_align import ROIAlign
+from kerasdeconv.layers.step_embedding import StepEmbedding
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
 
@@ -41,10 +43,12 @@ __all__ = [
     "MaxPoolingWithIndices",
     "MaxUnpooling",
     "NearestResize",
+    "PixelAttention",
     "ROIAlign",
     "ReflectPadding",
     "RepeatChannels",
     "SliceChannels",
+    "StepEmbedding",
     "activate",
     "attention_gate",
     "conv_norm_activation",
@@ -53,6 +57,7 @@ __all__ = [
     "normalize",
     "of_rank",
     "per_axis",
+    "pixel_attention",
     "plain_block",
     "residual_block",
     "upsample",

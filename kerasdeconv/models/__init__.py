@@ -1,6 +1,7 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
 from kerasdeconv.models.deconvnet import DeconvNet
+from kerasdeconv.models.diffusion_unet import DiffusionUNet
 from kerasdeconv.models.edsr import EDSR
 from kerasdeconv.models.espcn import ESPCN
 from kerasdeconv.models.fcn import FCN8s, FCN16s, FCN32s
@@ -24,6 +25,7 @@ __all__ = [
     "FSRCNN",
     "SRCNN",
     "DeconvNet",
+    "DiffusionUNet",
     "FCN8s",
     "FCN16s",
     "FCN32s",

@@ -220,17 +220,24 @@ class Predictor(abc.ABC):
             return output[..., 0]
         return output
 
-    def run_batch(self, batch: np.ndarray) -> np.ndarray:
-        """Runs any number of pictures through a network that may take a fixed number at once."""
-        size = self.input_shape[0]
-        if size in (None, len(batch)):
-            return self.run(batch)[0]
+    def run_batch(self, *batches: np.ndarray) -> np.ndarray:
+        """Runs any number of samples through a network that may take a fixed number at once.
+
+        Args:
+            *batches: One array an input, all with as many samples.
+
+        Returns:
+            The first output.
+        """
+        size, count = self.input_shape[0], len(batches[0])
+        if size in (None, count):
+            return self.run(*batches)[0]
         answers = []
-        for start in range(0, len(batch), size):
-            part = batch[start : start + size]
-            missing = size - len(part)
-            full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-            answers.append(self.run(full)[0][: len(part)])
+        for start in range(0, count, size):
+            parts = [batch[start : start + size] for batch in batches]
+            missing = size - len(parts[0])
+            full = [np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) for part in parts]
+            answers.append(self.run(*full)[0][: len(parts[0])])
         return np.concatenate(answers)
 
 
