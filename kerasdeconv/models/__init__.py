@@ -1,5 +1,6 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
+from kerasdeconv.models.classifier import Classifier
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.diffusion_unet import DiffusionUNet
 from kerasdeconv.models.edsr import EDSR
@@ -11,6 +12,10 @@ from kerasdeconv.models.lapsrn import LapSRN
 from kerasdeconv.models.mask_head import MaskHead
 from kerasdeconv.models.mask_segmenter import MaskSegmenter
 from kerasdeconv.models.mobile_sr import MobileSR
+
+# No builders, so they are not listed below.
+from kerasdeconv.models.parts import features_of as features_of
+from kerasdeconv.models.parts import split as split
 from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.srcnn import SRCNN
 from kerasdeconv.models.unet import UNet
@@ -24,6 +29,7 @@ __all__ = [
     "FPN",
     "FSRCNN",
     "SRCNN",
+    "Classifier",
     "DeconvNet",
     "DiffusionUNet",
     "FCN8s",
