@@ -22,6 +22,7 @@ from kerasdeconv.layers.instance_batch import BatchToInstances, InstancesToBatch
 from kerasdeconv.layers.linear_upsampling import LinearUpsampling, linear_upsample
 from kerasdeconv.layers.moves import NearestResize, SliceChannels
 from kerasdeconv.layers.ranks import of_rank, per_axis
+from kerasdeconv.layers.reciprocal_root import ReciprocalRoot
 from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
 from kerasdeconv.layers.roi_align import ROIAlign
@@ -45,6 +46,7 @@ __all__ = [
     "NearestResize",
     "PixelAttention",
     "ROIAlign",
+    "ReciprocalRoot",
     "ReflectPadding",
     "RepeatChannels",
     "SliceChannels",

@@ -154,7 +154,9 @@ class _Parts:
         x = keras.layers.Conv2D(filters, 3, padding="same", name=f"{name}_0_conv")(x)
         told = keras.layers.Dense(filters, name=f"{name}_step")(self.when)
         told = keras.layers.Reshape((1, 1, filters), name=f"{name}_step_map")(told)
-        x = keras.layers.Add(name=f"{name}_told")([x, told])
+        # In this order: Keras takes a vector that is added to a map for a bias, of which tf2onnx
+        # allows a convolution but one.
+        x = keras.layers.Add(name=f"{name}_told")([told, x])
         x = self.normalized(x, f"{name}_1")
         if self.dropout:
             x = keras.layers.Dropout(self.dropout, name=f"{name}_dropout")(x)

@@ -16,6 +16,7 @@ import keras
 
 from kerasdeconv.export.lowering import activations, fold, resize, shuffle, transpose, volumes
 from kerasdeconv.export.lowering.head import change_head
+from kerasdeconv.export.lowering.normalization import GROUP_NORMALIZATION
 from kerasdeconv.export.lowering.rewrites import (
     KEEP,
     Family,
@@ -49,6 +50,7 @@ FAMILIES: tuple[Family, ...] = (
     resize.NEAREST_CONVOLUTION,
     resize.NEAREST,
     shuffle.DEPTH_TO_SPACE,
+    GROUP_NORMALIZATION,
     *activations.FAMILIES,
 )
 

@@ -134,33 +134,32 @@ def _ranges(model: Any, samples: Sequence[Any], method: str) -> dict[str, Range]
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     graph = shown.graph
-    doors = [value.name for value in graph.input if _element(value) == onnx.TensorProto.FLOAT]
+    inputs = [value.name for value in graph.input]
+    doors = {v.name for v in graph.input if _is_float(v)}
     outputs = {value.name for value in graph.output}
     inside = [
         value
         for value in graph.value_info
-        if _element(value) == onnx.TensorProto.FLOAT
+        if _is_float(value)
         and value.name not in outputs
         and any(value.name in node.output for node in graph.node)
     ]
     graph.output.extend(inside)
-    floats = [v.name for v in graph.output if _element(v) == onnx.TensorProto.FLOAT]
+    floats = [value.name for value in graph.output if _is_float(value)]
     session = onnxruntime.InferenceSession(
         shown.SerializeToString(), providers=["CPUExecutionProvider"]
     )
 
     def run(sample: Any) -> Iterator[tuple[str, np.ndarray]]:
         parts = list(sample) if isinstance(sample, list | tuple) else [sample]
-        feeds = {
-            value.name: np.asarray(part, onnx.helper.tensor_dtype_to_np_dtype(_element(value)))
-            for value, part in zip(graph.input, parts, strict=True)
-        }
-        yield from ((name, feeds[name]) for name in doors)
+        feeds = dict(zip(inputs, parts, strict=True))
+        yield from ((name, part) for name, part in feeds.items() if name in doors)
         yield from zip(floats, session.run(floats, feeds), strict=True)
 
     return find_ranges(run, samples, method, whole=doors)
 
 
-def _element(value: Any) -> int:
-    """The type of a tensor's elements."""
-    return value.type.tensor_type.elem_type
+def _is_float(value: Any) -> bool:
+    import onnx
+
+    return value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT

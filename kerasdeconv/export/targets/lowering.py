@@ -22,6 +22,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "depthwise_transposed": (KEEP, "split", "rows"),
     "depth_to_space": (KEEP, "rows", "transposed"),
     "nearest": (KEEP, "concat", "resize"),
+    "group_normalization": (KEEP, "moments", "pool"),
     "prelu": (KEEP, "leaky", "halves", "depthwise", "sum"),
     "relu": (KEEP, "clamp"),
     "hard_swish": (KEEP, "product"),
