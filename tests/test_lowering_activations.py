@@ -117,6 +117,45 @@ class TestHardSwish:
         assert "Activation" in check(self.network(*behind), "product")
 
 
+class TestTanh:
+    """In integers ONNX Runtime has a sigmoid alone."""
+
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            L.Conv2D(4, 3, activation="tanh"),
+            L.Conv2DTranspose(2, 4, 2, padding="same", activation="tanh"),
+        ],
+    )
+    @pytest.mark.parametrize("behind", [[], [L.Rescaling(127.5, 127.5)], [L.Conv2D(2, 3)]])
+    def test_sigmoid(self, layer, behind):
+        x = image = keras.Input((6, 7, 3))
+        for part in (layer, *behind):
+            x = part.__class__.from_config(part.get_config())(x)
+        model = random_weights(keras.Model(image, x))
+        lowered, _ = lower_to_form(model, [(1, 6, 7, 3)], form="sigmoid")
+        kinds = check(model, "sigmoid")
+        assert kinds[0] == type(layer).__name__ and kinds.count("Rescaling") == 1
+        assert keras.activations.tanh not in [
+            getattr(part, "activation", None) for part in lowered.layers
+        ]
+        if [type(part) for part in behind] == [L.Rescaling]:
+            spread = lowered.layers[-1]
+            assert (spread.scale, spread.offset) == (255, 0)
+
+    def test_standing(self):
+        image = keras.Input((6, 7, 3))
+        pooled = L.AveragePooling2D(2)(image)
+        model = keras.Model(image, L.Activation("tanh")(pooled))
+        assert check(model, "sigmoid")[1:] == ["Rescaling", "Activation", "Rescaling"]
+
+    def test_a_rescaling_that_another_layer_reads_stays(self):
+        image = keras.Input((6, 7, 3))
+        x = L.Conv2D(4, 3, activation="tanh")(image)
+        model = random_weights(keras.Model(image, [L.Rescaling(3.0, 1.0)(x), x]))
+        assert check(model, "sigmoid").count("Rescaling") == 2
+
+
 class TestFusing:
     """A ReLU finds its convolution through what only moves values about."""
 

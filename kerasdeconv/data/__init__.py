@@ -6,6 +6,7 @@ from typing import Any
 _WHERE = {
     "Augmentation": "augmentation",
     "CocoImage": "coco",
+    "CodedPictures": "pictures",
     "DepthPair": "depth",
     "DepthPatches": "depth",
     "InstancePatches": "instances",

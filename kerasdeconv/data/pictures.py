@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -122,3 +122,23 @@ class PictureBatches(RandomPatches):
         """Makes one sample, see `RandomPatches`."""
         picture = self.draw(rng)
         return picture, picture
+
+
+class CodedPictures(PictureBatches):
+    """Random batches of codes, and of the pictures that those made of them are to look like.
+
+    Codes are normally distributed, and have nothing to do with the pictures beside them.
+
+    Args:
+        pictures: See `PictureBatches`.
+        code: Length of a code.
+        **options: See `PictureBatches`.
+    """
+
+    def __init__(self, pictures: np.ndarray, *, code: int, **options: Any) -> None:
+        super().__init__(pictures, **options)
+        self.code = code
+
+    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Makes one sample, see `RandomPatches`."""
+        return rng.normal(size=self.code).astype(np.float32), self.draw(rng)

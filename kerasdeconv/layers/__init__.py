@@ -17,6 +17,7 @@ from kerasdeconv.layers.crop import CropLike
 from kerasdeconv.layers.cubic_upsampling import CubicUpsampling
 from kerasdeconv.layers.depth_to_space import DepthToSpace
 from kerasdeconv.layers.depthwise_transpose import DepthwiseConvTranspose
+from kerasdeconv.layers.fade_in import FadeIn
 from kerasdeconv.layers.initializers import ICNR, BilinearKernel
 from kerasdeconv.layers.instance_batch import BatchToInstances, InstancesToBatch
 from kerasdeconv.layers.linear_upsampling import LinearUpsampling, linear_upsample
@@ -39,6 +40,7 @@ __all__ = [
     "CubicUpsampling",
     "DepthToSpace",
     "DepthwiseConvTranspose",
+    "FadeIn",
     "InstancesToBatch",
     "LinearUpsampling",
     "MaxPoolingWithIndices",

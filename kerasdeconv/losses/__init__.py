@@ -8,6 +8,13 @@ multiplied by their mean.
 # Before anything else: as soon as Keras is there, this package is imported.
 import keras  # noqa: F401
 
+from kerasdeconv.losses.adversarial import (
+    ADVERSARIAL_LOSSES,
+    AdversarialLoss,
+    adversarial_loss,
+    gradient_penalty,
+    r1_penalty,
+)
 from kerasdeconv.losses.base import DenseLoss, NamedLoss, WeightedSum
 from kerasdeconv.losses.depth import ScaleInvariantDepth
 from kerasdeconv.losses.labels import LabelLoss
@@ -16,8 +23,10 @@ from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
 
 __all__ = [
+    "ADVERSARIAL_LOSSES",
     "L1",
     "SSIM",
+    "AdversarialLoss",
     "Boundary",
     "Charbonnier",
     "CrossEntropy",
@@ -31,7 +40,10 @@ __all__ = [
     "ScaleInvariantDepth",
     "Tversky",
     "WeightedSum",
+    "adversarial_loss",
     "charbonnier",
+    "gradient_penalty",
+    "r1_penalty",
     "sparse_dice",
     "ssim_map",
 ]

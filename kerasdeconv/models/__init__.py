@@ -1,6 +1,7 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
 from kerasdeconv.models.classifier import Classifier
+from kerasdeconv.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.diffusion_unet import DiffusionUNet
 from kerasdeconv.models.edsr import EDSR
@@ -16,6 +17,7 @@ from kerasdeconv.models.mobile_sr import MobileSR
 # No builders, so they are not listed below.
 from kerasdeconv.models.parts import features_of as features_of
 from kerasdeconv.models.parts import split as split
+from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator, grow
 from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.srcnn import SRCNN
 from kerasdeconv.models.unet import UNet
@@ -30,6 +32,8 @@ __all__ = [
     "FSRCNN",
     "SRCNN",
     "Classifier",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "DeconvNet",
     "DiffusionUNet",
     "FCN8s",
@@ -39,6 +43,8 @@ __all__ = [
     "MaskHead",
     "MaskSegmenter",
     "MobileSR",
+    "ProgressiveDiscriminator",
+    "ProgressiveGenerator",
     "SegNet",
     "UNet",
     "UNet3D",

@@ -74,6 +74,33 @@ class DataRecipe:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdversarialRecipe:
+    """How a generator is trained against a discriminator. See `kerasdeconv.train.Adversarial`.
+
+    Attributes:
+        discriminator: Name of its builder in `kerasdeconv.models`.
+        arguments: The builder's arguments, but for the input shape.
+        loss: "non_saturating", "hinge" or "wasserstein".
+        smoothing: What the answer "real" lacks of 1.
+        penalty: Weight of the gradient penalty.
+        r1: Weight of the R1 penalty.
+        critic_steps: Steps of the discriminator for one of the generator, which share a batch.
+        rate: Learning rate of the discriminator, as a multiple of the generator's.
+        beta_1: Momentum of both networks' Adam.
+    """
+
+    discriminator: str
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    loss: str = "non_saturating"
+    smoothing: float = 0.0
+    penalty: float = 0.0
+    r1: float = 0.0
+    critic_steps: int = 1
+    rate: float = 1.0
+    beta_1: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
 class FitRecipe:
     """How to train.
 
@@ -82,6 +109,7 @@ class FitRecipe:
         loss: Weight of each loss, by the name of Keras' function or of one of `kerasdeconv.losses`;
             or a table with its weight and its options. See `WeightedSum`. Every output has it.
         losses: The same for each output of its own, by the output's name, instead.
+        adversarial: Training against a discriminator instead of by a loss on the outputs.
         learning_rate: Peak learning rate of Adam.
         schedule: How it falls from there: "cosine" (to a thousandth), "polynomial" or "constant".
         warmup: Share of all steps in which the learning rate rises to its peak.
@@ -97,6 +125,7 @@ class FitRecipe:
     epochs: int
     loss: dict[str, float | dict[str, Any]] = dataclasses.field(default_factory=dict)
     losses: dict[str, dict[str, float | dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    adversarial: AdversarialRecipe | None = None
     learning_rate: float = 1e-3
     schedule: str = "cosine"
     warmup: float = 0.02

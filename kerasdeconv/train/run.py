@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import shutil
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from typing import Any
 
 import keras
 
-from kerasdeconv import zoo
+from kerasdeconv import models, zoo
 from kerasdeconv.data.patches import FollowEpoch, RandomPatches
+from kerasdeconv.errors import closest
 from kerasdeconv.losses import WeightedSum
+from kerasdeconv.train.adversarial import Adversarial
 from kerasdeconv.train.devices import data_parallel
 from kerasdeconv.train.kinds import Datasets, kind_of, make_datasets
 from kerasdeconv.train.precision import mix_precision
@@ -68,28 +71,87 @@ def run(
     out = Path(out)
     keras.utils.set_random_seed(recipe.seed)
     with data_parallel(devices, recipe.data.batch):
-        model = _compiled(recipe, out)
+        model = _network(recipe, out)
+        learner = _learner(recipe, model)
         training, validation = make_datasets(recipe, Path(data))
         if fresh:  # not before the recipe has proved to be sound
             _clear(out)
-        _fit(model, recipe.fit, (training, validation), out, tensorboard=tensorboard)
+        _fit(learner, recipe.fit, (training, validation), out, tensorboard=tensorboard)
         estimate_statistics(model, _more_batches(training, recipe.fit))
     zoo.save_weights(model, out / "weights.npz")
     return model
 
 
-def _compiled(recipe: Recipe, out: Path) -> keras.Model:
-    """The network with the weights to start from, an optimizer and a loss."""
+def _network(recipe: Recipe, out: Path) -> keras.Model:
+    """The network with the weights to start from."""
     model = zoo.load(recipe.entry, weights=None)
     if recipe.start:
         zoo.load_weights(model, out.parent / recipe.start, partial=True)
     mix_precision(model, recipe.fit.precision)
+    return model
+
+
+def _learner(recipe: Recipe, model: keras.Model) -> keras.Model:
+    """What is fitted, compiled: the network itself, or the game that it learns in."""
+    kind, steps = kind_of(recipe), recipe.fit.epochs * recipe.data.steps
+    if recipe.fit.adversarial is not None:
+        return make_game(recipe, model, steps)
     model.compile(
-        optimizer=make_optimizer(recipe.fit, recipe.fit.epochs * recipe.data.steps),
+        optimizer=make_optimizer(recipe.fit, steps),
         loss=make_loss(recipe.fit, model),
-        weighted_metrics=kind_of(recipe).metrics(model),
+        weighted_metrics=kind.metrics(model),
     )
     return model
+
+
+def make_game(recipe: Recipe, generator: keras.Model, steps: int) -> Adversarial:
+    """Builds the discriminator of a recipe, and sets both networks against each other.
+
+    Raises:
+        ValueError: There is no such discriminator, or a field has a value that makes no sense.
+    """
+    fit, game = recipe.fit, recipe.fit.adversarial
+    assert game is not None
+    if fit.loss or fit.losses or fit.patience:
+        raise ValueError(
+            "Adversarial training has a loss of its own, and no loss to wait for: leave out loss, "
+            f"losses and patience. Received: {fit.loss}, {fit.losses}, {fit.patience}"
+        )
+    if recipe.data.batch % max(game.critic_steps, 1):
+        raise ValueError(
+            f"A batch must divide into {game.critic_steps} critic_steps. "
+            f"Received: batch={recipe.data.batch}"
+        )
+    if game.discriminator not in models.__all__:
+        raise ValueError(
+            f"No such builder. {closest(game.discriminator, models.__all__)} "
+            f"Received: {game.discriminator!r}"
+        )
+    build = getattr(models, game.discriminator)
+    try:
+        discriminator = build(generator.output_shape[1:], **game.arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"{game.discriminator} cannot have these arguments ({error}). "
+            f"Received: {game.arguments}"
+        ) from None
+    mix_precision(discriminator, fit.precision)
+    learner = Adversarial(
+        generator,
+        discriminator,
+        loss=game.loss,
+        smoothing=game.smoothing,
+        penalty=game.penalty,
+        r1=game.r1,
+        critic_steps=game.critic_steps,
+        seed=recipe.seed,
+    )
+    against = dataclasses.replace(fit, learning_rate=game.rate * fit.learning_rate, average=0.0)
+    learner.compile(
+        make_optimizer(fit, steps, game.beta_1),
+        make_optimizer(against, steps * game.critic_steps, game.beta_1),
+    )
+    return learner
 
 
 def _clear(out: Path) -> None:
@@ -169,10 +231,11 @@ def make_loss(fit: FitRecipe, model: keras.Model) -> Any:
     return {output: WeightedSum(terms) for output, terms in fit.losses.items()}
 
 
-def make_optimizer(fit: FitRecipe, steps: int) -> keras.optimizers.Optimizer:
+def make_optimizer(fit: FitRecipe, steps: int, beta_1: float = 0.9) -> keras.optimizers.Optimizer:
     """Builds Adam(W) with a schedule and a running average of the weights."""
     return keras.optimizers.AdamW(
         make_schedule(fit, steps),
+        beta_1=beta_1,
         weight_decay=fit.weight_decay,
         global_clipnorm=fit.clip_norm or None,
         use_ema=fit.average > 0,

@@ -45,6 +45,7 @@ _FOLDINGS: tuple[Folding, ...] = (
 # In this order: what upsamples may leave a depth to space.
 FAMILIES: tuple[Family, ...] = (
     DEPTH_CONVOLUTION,
+    activations.TANH,
     transpose.TRANSPOSED,
     transpose.DEPTHWISE,
     resize.NEAREST_CONVOLUTION,

@@ -26,6 +26,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "prelu": (KEEP, "leaky", "halves", "depthwise", "sum"),
     "relu": (KEEP, "clamp"),
     "hard_swish": (KEEP, "product"),
+    "tanh": (KEEP, "sigmoid"),
 }
 
 

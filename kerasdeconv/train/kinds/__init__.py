@@ -12,6 +12,7 @@ from pathlib import Path
 from kerasdeconv import zoo
 from kerasdeconv.errors import DataError, closest
 from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.train.kinds.generation import GENERATION
 from kerasdeconv.train.kinds.instances import INSTANCES
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
 from kerasdeconv.train.kinds.super_resolution import SUPER_RESOLUTION
@@ -23,6 +24,7 @@ KINDS = {
     "segmentation": SEGMENTATION,
     "instance-segmentation": INSTANCES,
     "super-resolution": SUPER_RESOLUTION,
+    "generation": GENERATION,
 }
 # What every kind reads.
 _COMMON = ("kind", "folders", "validation_folders", "validation", "split_seed", "batch", "steps")
