@@ -18,6 +18,7 @@ TASKS = (
     "flow",
     "disparity",
     "autoencoding",
+    "classification",
     "generation",
     "style",
     "video",
@@ -63,7 +64,8 @@ class Convention:
     Attributes:
         task: "segmentation", "instance-segmentation" (a mask for each of the boxes that are the
             second input), "super-resolution", "depth" (metres), "normals" (unit vectors), "flow"
-            and "disparity" (input pixels), "autoencoding", "generation", "style", "video" (frames
+            and "disparity" (input pixels), "autoencoding",
+            "classification" (of whole pictures), "generation", "style", "video" (frames
             that follow), "voxels" (occupancy), "points" (a cloud), or "tensor" for anything else.
         color: What the input channels are: "rgb", "gray", "y" (luma of BT.601, 16..235), or None
             for a plain array.

@@ -101,7 +101,17 @@ class TestParts:
         np.testing.assert_array_equal(held.pixels[..., 0], PIXELS[7:])
 
     def test_a_share(self, archive):
-        assert self.parts(archive, last=0, validation=0.2)[1].labels.tolist() == [8, 9]
+        """At random, but of each class: files may be in order of the classes."""
+        classes = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
+        np.savez(archive / "all.npz", x=PIXELS, y=classes)
+        training, held = self.parts(archive, last=0, validation=0.5)
+        assert held.labels.tolist() == [0, 0, 1, 1, 2]
+        both = np.concatenate([training.pixels, held.pixels])[..., 0]
+        assert sorted(map(bytes, both)) == sorted(map(bytes, PIXELS))
+        again = picture_parts(
+            dataclasses.replace(self.recipe, last=0, validation=0.5), archive, "gray"
+        )
+        np.testing.assert_array_equal(again[1].pixels, held.pixels)
 
     def test_a_folder(self, archive):
         training, held = self.parts(archive, last=0, validation_folders=("a",))

@@ -21,9 +21,10 @@ import skimage.transform
 
 from kerasdeconv import imaging, runtime, zoo
 from kerasdeconv.data.instances import instance_boxes
+from kerasdeconv.data.pictures import Pictures
 from kerasdeconv.evaluation import KerasPredictor
 from kerasdeconv.train import read_recipe
-from kerasdeconv.train.parts import labelled_parts
+from kerasdeconv.train.parts import labelled_parts, picture_parts
 from kerasdeconv.zoo.cards import Card
 
 HERE = Path(__file__).parent
@@ -57,6 +58,14 @@ def make(card: Card, data: Path) -> list[np.ndarray]:
     if card.name == "unet.nuclei":
         section = skimage.data.immunohistochemistry()
         return overlaid(predictor, section, stain(section))
+    if card.task in ("autoencoding", "classification"):
+        recipe = read_recipe(HERE / card.name / "recipe.toml").data
+        digits = picture_parts(recipe, data, "gray")[1]
+        return (
+            reconstructed(predictor, digits)
+            if card.task == "autoencoding"
+            else sorted_out(predictor, digits)
+        )
     held = labelled_parts(read_recipe(HERE / card.name / "recipe.toml").data, data)[1]
     if card.task == "instance-segmentation":
         # The brightest is a stained section: nuclei of many shapes, and some that touch.
@@ -107,6 +116,26 @@ def instances(predictor: KerasPredictor, sample: Any) -> list[np.ndarray]:
     boxes = instance_boxes(numbers)[1]
     masks = predictor.predict_instances(image, boxes, tile=predictor.tile_for(image.shape[:2]))
     return [runtime.render(predictor.convention, np.zeros_like(image), masks)]
+
+
+def reconstructed(predictor: runtime.Predictor, digits: Pictures) -> list[np.ndarray]:
+    """A digit of each class above what the network makes of it."""
+    numbers = [np.flatnonzero(digits.labels == label)[0] for label in np.unique(digits.labels)]
+    chosen = digits.pixels[numbers]
+    answer = imaging.to_uint8(predictor.run_many(chosen)[0])
+    return [stacked(pair) for pair in zip(chosen, answer, strict=True)]
+
+
+def sorted_out(predictor: runtime.Predictor, digits: Pictures) -> list[np.ndarray]:
+    """Some digits, those that the network takes for the same class above each other."""
+    answer = predictor.run_many(digits.pixels[:1000])[0].argmax(axis=-1)
+    return [stacked(digits.pixels[:1000][answer == label][:4]) for label in range(10)]
+
+
+def stacked(pictures: Any, enlarged_by: int = 2) -> np.ndarray:
+    """Gray pictures above each other, enlarged."""
+    column = np.concatenate(list(pictures)).repeat(enlarged_by, 0).repeat(enlarged_by, 1)
+    return column.repeat(3, axis=-1)
 
 
 def beside(panels: list[np.ndarray]) -> np.ndarray:

@@ -38,7 +38,8 @@ EXPORTS = [
 ]
 _IOU = {"mean_iou": ("mean IoU", 4)}
 # What the cards' figures are measured on, by task and the folder that is trained on, and the
-# figures of a result that they show; a path leads to those below others.
+# figures of a result that they show; a path leads to those below others. Those that a network or a
+# file does not have are left out.
 PROTOCOLS: dict[tuple[str, str], Any] = {
     ("super-resolution", "sr_t91"): {
         "folder": "sr_set5",
@@ -77,6 +78,23 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         "folder": "camvid/val",
         "title": "CamVid val",
         "figures": _IOU,
+    },
+    ("classification", "mnist"): {
+        "folder": "mnist",
+        "title": "MNIST validation split",
+        "figures": {"accuracy": ("accuracy", 4)},
+    },
+    ("autoencoding", "mnist"): {
+        "folder": "mnist",
+        "title": "MNIST validation split",
+        "figures": {
+            "negative_elbo": ("negative ELBO (nats)", 2),
+            "nats_of_draws": ("reconstruction of draws (nats)", 2),
+            "nats_of_means": ("reconstruction of means (nats)", 2),
+            "kl": ("KL of the posterior (nats)", 2),
+            "active_latents": ("active latents", 0),
+            "mse": ("mean squared error on [0, 1]", 5),
+        },
     },
 }
 CALIBRATING = 100  # samples of the training data
@@ -184,13 +202,16 @@ def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
     part = "" if card.task == "super-resolution" else f" --recipe zoo/{card.name}/recipe.toml"
     for key, (title, digits) in protocol["figures"].items():
         for row in result["rows"]:
+            value = look_up(row["metrics"], key)
+            if value is None:
+                continue
             real = row["calibration"] == "training pictures"
             file = f"build/{card.name}.{row['precision']}.{row['format']}"
             subject = card.name if row["format"] == "keras" else file
             found.append(
                 Metric(
                     metric=title,
-                    value=round(look_up(row["metrics"], key), digits),
+                    value=round(value, digits),
                     precision=row["precision"],
                     format=row["format"],
                     data=protocol["title"] + (", calibrated with training pictures" * real),
@@ -211,11 +232,14 @@ def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
     return found
 
 
-def look_up(figures: dict[str, Any], path: str) -> float:
-    """A figure of a result, or one below others: "dice.membrane"."""
+def look_up(figures: dict[str, Any], path: str) -> float | None:
+    """A figure of a result, or one below others: "dice.membrane"; None where there is none."""
+    found: Any = figures
     for key in path.split("."):
-        figures = figures[key]
-    return float(figures)  # type: ignore[arg-type]
+        if key not in found:
+            return None
+        found = found[key]
+    return float(found)
 
 
 if __name__ == "__main__":

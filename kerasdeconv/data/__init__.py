@@ -5,6 +5,7 @@ from typing import Any
 
 _WHERE = {
     "Augmentation": "augmentation",
+    "ClassifiedPictures": "pictures",
     "CocoImage": "coco",
     "CodedPictures": "pictures",
     "DepthPair": "depth",
@@ -15,6 +16,7 @@ _WHERE = {
     "NoisedPictures": "noised",
     "PictureBatches": "pictures",
     "Pictures": "pictures",
+    "PosteriorBatches": "pictures",
     "SegmentationPatches": "segmentation",
     "SuperResolutionPatches": "super_resolution",
     "VolumePatches": "volumes",

@@ -37,7 +37,5 @@ class NoisedPictures(PictureBatches):
         pictures = np.stack([self.draw(rng) for _ in range(count)]) / 127.5 - 1
         noise = rng.standard_normal(pictures.shape)
         inputs = noised(pictures, noise, steps, self._shares)
-        target = prediction_target(
-            pictures, noise, steps, self._shares, self.diffusion.prediction
-        )
+        target = prediction_target(pictures, noise, steps, self._shares, self.diffusion.prediction)
         return (inputs.astype(np.float32), steps[:, None]), target.astype(np.float32)

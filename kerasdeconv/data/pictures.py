@@ -24,9 +24,8 @@ class Pictures(NamedTuple):
     pixels: np.ndarray
     labels: np.ndarray | None = None
 
-    def part(self, start: int | None, stop: int | None) -> Pictures:
-        """The pictures from one number to another, as a slice counts."""
-        chosen = slice(start, stop)
+    def part(self, chosen: slice | np.ndarray) -> Pictures:
+        """Some of the pictures: a slice of them, or those of some numbers."""
         return Pictures(self.pixels[chosen], None if self.labels is None else self.labels[chosen])
 
 
@@ -142,3 +141,61 @@ class CodedPictures(PictureBatches):
     def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """Makes one sample, see `RandomPatches`."""
         return rng.normal(size=self.code).astype(np.float32), self.draw(rng)
+
+
+class ClassifiedPictures(PictureBatches):
+    """Random batches of whole pictures, and the class of each.
+
+    Args:
+        pictures: What to draw from, with classes.
+        batch_size: Samples in a batch.
+        **options: See `PictureBatches`.
+
+    Raises:
+        DataError: The pictures have no classes.
+    """
+
+    def __init__(self, pictures: Pictures, *, batch_size: int = 64, **options: Any) -> None:
+        super().__init__(pictures.pixels, batch_size=batch_size, **options)
+        if pictures.labels is None:
+            raise DataError(f"The pictures have no classes. Received: {len(self.pictures)} of them")
+        self.labels = pictures.labels
+
+    def sample(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Makes one sample, see `RandomPatches`."""
+        number = rng.integers(len(self.pictures))
+        return self.pictures[number].astype(np.float32), self.labels[number]
+
+
+class PosteriorBatches(PictureBatches):
+    """Random batches of whole pictures for variational autoencoders, with weights of both losses.
+
+    What the posterior costs has a weight that rises linearly from 0 to 1 in the first epochs (see
+    `kerasdeconv.losses.GaussianKL`): it is the sample weight of the second output. It follows from
+    epoch and step alone, so that a training that was interrupted goes on with the right one; in
+    `fit`, `kerasdeconv.data.patches.FollowEpoch` says which epoch it is.
+
+    Args:
+        pictures: See `PictureBatches`.
+        annealing: In how many epochs it rises; 0 for a weight of 1 all along, as it is without
+            `augment`.
+        **options: See `PictureBatches`.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    def __init__(self, pictures: np.ndarray, *, annealing: int = 0, **options: Any) -> None:
+        super().__init__(pictures, **options)
+        if annealing < 0:
+            raise ValueError(f"annealing must be 0 or more. Received: {annealing}")
+        self.annealing = annealing
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        picture, target = super().__getitem__(index)
+        weight = 1.0
+        if self.annealing and self.augment:
+            weight = min(1.0, (self.epoch + (index + 1) / self.steps) / self.annealing)
+        ones = np.ones(len(picture), np.float32)
+        # The loss of the posterior has no target.
+        return picture, (target, 0 * ones[:, None]), (ones, np.float32(weight) * ones)

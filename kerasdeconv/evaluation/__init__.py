@@ -12,7 +12,9 @@ import keras
 
 from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
+from kerasdeconv.evaluation.autoencoding import autoencoding
 from kerasdeconv.evaluation.base import Measure, Progress
+from kerasdeconv.evaluation.classification import classification
 from kerasdeconv.evaluation.instances import instances
 from kerasdeconv.evaluation.segmentation import segmentation
 from kerasdeconv.evaluation.subjects import KerasPredictor, as_predictor, read_model
@@ -24,6 +26,8 @@ MEASURES: dict[str, Measure] = {
     "segmentation": segmentation,
     "instance-segmentation": instances,
     "super-resolution": super_resolution,
+    "classification": classification,
+    "autoencoding": autoencoding,
 }
 
 
@@ -43,7 +47,9 @@ def evaluate(
         subject: A Keras model, the name of a zoo entry, a .tflite or .onnx file, or a predictor.
         data: A folder: `images/` with `masks/`, `labels/` or `instances/` for segmentation, with
             `labels/` for volumes; `images/` with `instances/` for instance segmentation;
-            high-resolution pictures, or a subfolder `HR/` of them, for super-resolution.
+            high-resolution pictures, or a subfolder `HR/` of them, for super-resolution;
+            pictures of one size, see `kerasdeconv.data.read_pictures`, for classification and
+            autoencoding.
         recipe: A recipe whose validation part of the data is to be used alone.
         convention: For a subject that does not know its own.
         progress: Called with how many pictures are done, and how many there are.
@@ -57,7 +63,10 @@ def evaluate(
         over all instances, where the network is given the box around each, `instances` (how many),
         and `groups` as before.
         Super-resolution: `psnr_y` in dB and `ssim_y`, means over the pictures, and `pictures` with
-        the same of each.
+        the same of each. Classification: `accuracy`. Autoencoding: `mse` of pixels in [0, 1]; for
+        networks with a posterior, in nats a picture, `nats_of_means` (of the picture, where latents
+        are the posterior's means) and `kl`, `active_latents`, and for Keras models `negative_elbo`
+        and its part `nats_of_draws`, over latents drawn from the posterior.
 
     Raises:
         ArtifactError: The file cannot be read.

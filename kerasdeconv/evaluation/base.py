@@ -12,6 +12,7 @@ import numpy as np
 from kerasdeconv import runtime
 from kerasdeconv.data.pictures import Pictures, read_pictures
 
+_BATCH = 100  # samples that a network is given at once
 Progress = Callable[[int, int], None]
 # The inputs of a sample, as the network takes them without the batch axis, and what is wanted.
 Pair = tuple[Sequence[np.ndarray], Any]
@@ -63,6 +64,26 @@ def comparing(
         return Measured(figures([wanted for _, wanted in pairs], answers), len(pairs))
 
     return measure
+
+
+def answers(
+    predictor: runtime.Predictor, samples: np.ndarray, progress: Progress
+) -> list[np.ndarray]:
+    """Runs a network with one input on any number of samples, some at once.
+
+    Args:
+        predictor: The network.
+        samples: Of its input's shape, without or with another batch axis.
+        progress: Called with how many are done.
+
+    Returns:
+        Each output for all of them.
+    """
+    parts = []
+    for start in range(0, len(samples), _BATCH):
+        parts.append(predictor.run_many(samples[start : start + _BATCH]))
+        progress(min(start + _BATCH, len(samples)), len(samples))
+    return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
 
 def kept_pictures(

@@ -27,6 +27,7 @@ from kerasdeconv.layers.reciprocal_root import ReciprocalRoot
 from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
 from kerasdeconv.layers.roi_align import ROIAlign
+from kerasdeconv.layers.sampling import Sampling
 from kerasdeconv.layers.step_embedding import StepEmbedding
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
@@ -51,6 +52,7 @@ __all__ = [
     "ReciprocalRoot",
     "ReflectPadding",
     "RepeatChannels",
+    "Sampling",
     "SliceChannels",
     "StepEmbedding",
     "activate",

@@ -18,6 +18,7 @@ from kerasdeconv.losses.adversarial import (
 from kerasdeconv.losses.base import DenseLoss, NamedLoss, WeightedSum
 from kerasdeconv.losses.depth import ScaleInvariantDepth
 from kerasdeconv.losses.labels import LabelLoss
+from kerasdeconv.losses.latents import BernoulliNats, GaussianKL
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
@@ -27,12 +28,14 @@ __all__ = [
     "L1",
     "SSIM",
     "AdversarialLoss",
+    "BernoulliNats",
     "Boundary",
     "Charbonnier",
     "CrossEntropy",
     "DenseLoss",
     "Dice",
     "Focal",
+    "GaussianKL",
     "Jaccard",
     "LabelLoss",
     "Lovasz",

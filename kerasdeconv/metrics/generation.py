@@ -89,7 +89,7 @@ def inception_score(probabilities: np.ndarray) -> float:
 
 
 def _plogp(p: np.ndarray) -> np.ndarray:
-    """p log p, 0 where p is."""
+    """The values p log p, 0 where p is."""
     return p * np.log(np.where(p > 0, p, 1.0))
 
 

@@ -1,5 +1,6 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
+from kerasdeconv.models.autoencoder import Autoencoder, ConvVAE
 from kerasdeconv.models.classifier import Classifier
 from kerasdeconv.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from kerasdeconv.models.deconvnet import DeconvNet
@@ -31,7 +32,9 @@ __all__ = [
     "FPN",
     "FSRCNN",
     "SRCNN",
+    "Autoencoder",
     "Classifier",
+    "ConvVAE",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DeconvNet",

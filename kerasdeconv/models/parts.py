@@ -1,4 +1,4 @@
-"""Parts of networks as networks of their own, which share the weights: encoder, decoder, features."""
+"""Parts of networks as networks that share their weights: encoder, decoder, features."""
 
 from __future__ import annotations
 

@@ -81,14 +81,25 @@ def picture_parts(data: DataRecipe, folder: Path, color: str) -> tuple[Pictures,
             )
         held = [read_pictures(folder / name, color) for name in data.validation_folders]
         return training, _joined(held)
-    count = data.last or round(data.validation * len(training.pixels))
-    if not 0 <= count < len(training.pixels):
+    if not data.last:
+        return _by_class(training, data.validation, data.split_seed)
+    if not 0 < data.last < len(training.pixels):
         raise ValueError(
             f"Validation must leave some of the {len(training.pixels)} pictures for training. "
-            f"Received: {count}"
+            f"Received: {data.last}"
         )
-    cut = len(training.pixels) - count
-    return training.part(None, cut), training.part(cut, None)
+    cut = len(training.pixels) - data.last
+    return training.part(slice(cut)), training.part(slice(cut, None))
+
+
+def _by_class(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
+    """Splits pictures at random, each class by itself: files may be in order of the classes."""
+    numbers = range(len(pictures.pixels))
+    groups = None if pictures.labels is None else [f"{label:09}" for label in pictures.labels]
+    training, held = (
+        np.array(part, int) for part in split(numbers, share, groups=groups, seed=seed)
+    )
+    return pictures.part(training), pictures.part(held)
 
 
 def _joined(parts: list[Pictures]) -> Pictures:

@@ -19,7 +19,7 @@ class DataRecipe:
     """What to train on.
 
     Attributes:
-        kind: "segmentation", "instance-segmentation" or "super-resolution".
+        kind: The task of the networks that learn from it: "segmentation", "autoencoding", ...
         folders: Data folders, below the folder given on the command line.
         labels: Segmentation: folder of the label files, if not `instances`, `masks` or `labels`.
         field: Segmentation: folder of masks that are black where a picture has no labels.
@@ -46,6 +46,8 @@ class DataRecipe:
         boxes: Instance segmentation: boxes in a patch.
         jitter: Instance segmentation: how far the edges of a box are moved at most, as a share of
             its sides.
+        annealing: Variational autoencoding: epochs in which what the posterior costs gets its
+            weight.
     """
 
     kind: str
@@ -71,6 +73,7 @@ class DataRecipe:
     balance: float = 0.0
     boxes: int = 16
     jitter: float = 0.05
+    annealing: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,6 +46,7 @@ _OWN_MOVES = (
     layers.MaxUnpooling,
     layers.NearestResize,
     layers.ReflectPadding,
+    layers.Sampling,
     layers.SliceChannels,
     folded.DepthWindow,
     folded.FoldDepth,

@@ -4,17 +4,22 @@
 import keras  # noqa: F401
 
 from kerasdeconv.metrics.streaming.depth import RMSE, AbsRel, DeltaAccuracy
+from kerasdeconv.metrics.streaming.generation import FID, ActiveLatents, GaussianKL, InceptionScore
 from kerasdeconv.metrics.streaming.labels import DiceCoefficient, MeanIoU, PixelAccuracy
 from kerasdeconv.metrics.streaming.masks import MaskAveragePrecision
 from kerasdeconv.metrics.streaming.pictures import PSNR, SSIM
 
 __all__ = [
+    "FID",
     "PSNR",
     "RMSE",
     "SSIM",
     "AbsRel",
+    "ActiveLatents",
     "DeltaAccuracy",
     "DiceCoefficient",
+    "GaussianKL",
+    "InceptionScore",
     "MaskAveragePrecision",
     "MeanIoU",
     "PixelAccuracy",

@@ -192,7 +192,7 @@ class InceptionScore(PictureScore):
 
 
 def _plogp(p: Any) -> Any:
-    """p log p, 0 where p is."""
+    """The values p log p, 0 where p is."""
     return p * keras.ops.log(keras.ops.where(p > 0, p, 1.0))
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from kerasdeconv import zoo
 from kerasdeconv.errors import DataError, closest
+from kerasdeconv.train.kinds.autoencoding import AUTOENCODING
 from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.train.kinds.classification import CLASSIFICATION
 from kerasdeconv.train.kinds.generation import GENERATION
 from kerasdeconv.train.kinds.instances import INSTANCES
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
@@ -25,6 +27,8 @@ KINDS = {
     "instance-segmentation": INSTANCES,
     "super-resolution": SUPER_RESOLUTION,
     "generation": GENERATION,
+    "classification": CLASSIFICATION,
+    "autoencoding": AUTOENCODING,
 }
 # What every kind reads.
 _COMMON = ("kind", "folders", "validation_folders", "validation", "split_seed", "batch", "steps")

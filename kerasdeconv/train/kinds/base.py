@@ -15,7 +15,7 @@ from kerasdeconv.train.recipe import Recipe
 Datasets = tuple[RandomPatches, RandomPatches]
 
 
-def _no_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
+def _no_metrics(model: keras.Model) -> Any:
     return []
 
 
@@ -26,9 +26,10 @@ class Kind:
     Attributes:
         datasets: Makes the training and validation data of a recipe, below a folder.
         fields: Names of the `DataRecipe` fields that it reads beside those that all kinds read.
-        metrics: The weighted metrics to log for a model.
+        metrics: The weighted metrics to log for a model; by the name of the output where it has
+            several.
     """
 
     datasets: Callable[[Recipe, Path], Datasets]
     fields: tuple[str, ...]
-    metrics: Callable[[keras.Model], list[Any]] = _no_metrics
+    metrics: Callable[[keras.Model], Any] = _no_metrics
