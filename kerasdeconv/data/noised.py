@@ -14,10 +14,10 @@ from kerasdeconv.runtime.diffusion import noised, prediction_target, signal_shar
 class NoisedPictures(PictureBatches):
     """Random batches of whole pictures at random steps of their way to noise.
 
-    A sample is ((noised picture, step), what the network shall tell of it). The steps of a batch are
-    spread evenly: one is drawn at random, the others follow in equal distances, so that the loss of
-    a batch depends less on which it drew (Kingma et al., "Variational diffusion models", 2021,
-    appendix I.1). Ho et al. (2020) draw each by itself.
+    A sample is ((noised picture, step), what the network shall tell of it). The steps of a batch
+    are spread evenly: one is drawn at random, the others follow in equal distances, so that the
+    loss of a batch depends less on which it drew (Kingma et al., "Variational diffusion models",
+    2021, appendix I.1). Ho et al. (2020) draw each by itself.
 
     Args:
         pictures: What to draw from, uint8, N x height x width x channels.

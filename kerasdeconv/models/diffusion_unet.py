@@ -36,8 +36,8 @@ def DiffusionUNet(
 ) -> keras.Model:
     """Builds a diffusion U-Net.
 
-    Its inputs are named "input" and "step": N x H x W x C, a noised picture that was in [-1, 1], and
-    N x 1 int32, the step at which it is noised, from 0 (the least noise) to steps - 1.
+    Its inputs are named "input" and "step": N x H x W x C, a noised picture that was in [-1, 1],
+    and N x 1 int32, the step at which it is noised, from 0 (the least noise) to steps - 1.
 
     Args:
         input_shape: Height, width (None for any valid size) and channels.

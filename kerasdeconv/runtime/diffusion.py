@@ -89,8 +89,8 @@ def sample(
 ) -> np.ndarray:
     """Makes pictures of noise: the same ones for the same noise, whatever runs the network.
 
-    Song, Meng and Ermon, "Denoising diffusion implicit models" (2021), equation 12; the picture that
-    the network sees through the noise is clipped to [-1, 1] at each step.
+    Song, Meng and Ermon, "Denoising diffusion implicit models" (2021), equation 12; the picture
+    that the network sees through the noise is clipped to [-1, 1] at each step.
 
     Args:
         predictor: Of a network whose convention has a `diffusion`.
