@@ -58,6 +58,8 @@ def make(card: Card, data: Path) -> list[np.ndarray]:
     if card.name == "unet.nuclei":
         section = skimage.data.immunohistochemistry()
         return overlaid(predictor, section, stain(section))
+    if card.task == "generation":
+        return generated(predictor)
     if card.task in ("autoencoding", "classification"):
         recipe = read_recipe(HERE / card.name / "recipe.toml").data
         digits = picture_parts(recipe, data, "gray")[1]
@@ -130,6 +132,12 @@ def sorted_out(predictor: runtime.Predictor, digits: Pictures) -> list[np.ndarra
     """Some digits, those that the network takes for the same class above each other."""
     answer = predictor.run_many(digits.pixels[:1000])[0].argmax(axis=-1)
     return [stacked(digits.pixels[:1000][answer == label][:4]) for label in range(10)]
+
+
+def generated(predictor: runtime.Predictor) -> list[np.ndarray]:
+    """Pictures of a seed, not chosen."""
+    made = runtime.generate(predictor, 40)
+    return [stacked(made[i : i + 4]) for i in range(0, len(made), 4)]
 
 
 def stacked(pictures: Any, enlarged_by: int = 2) -> np.ndarray:

@@ -84,6 +84,11 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         "title": "MNIST validation split",
         "figures": {"accuracy": ("accuracy", 4)},
     },
+    ("generation", "mnist"): {
+        "folder": "mnist",
+        "title": "2,000 pictures, features of classifier.mnist",
+        "figures": {"fid": ("FID", 2), "inception_score": ("Inception Score", 3)},
+    },
     ("autoencoding", "mnist"): {
         "folder": "mnist",
         "title": "MNIST validation split",
@@ -149,7 +154,12 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
             if card.task == "instance-segmentation" and precision == "int8":
                 continue  # boxes are coordinates: their arithmetic has no integers of 8 bits
             calibrations = ["synthetic"] if card.calibration or precision != "int8" else []
-            for calibration in [*calibrations, *["training pictures"] * (precision == "int8")]:
+            # Synthetic codes are drawn as those of training are.
+            if precision == "int8" and not (
+                card.calibration and card.calibration.samples == "codes"
+            ):
+                calibrations.append("training pictures")
+            for calibration in calibrations:
                 samples = real if calibration == "training pictures" else None
                 report = export(model, out, target=target, precision=precision, calibration=samples)
                 row = {

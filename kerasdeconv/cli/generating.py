@@ -44,14 +44,15 @@ def generate(
             f"--out must end in one of {', '.join(imaging.IMAGE_SUFFIXES)}. Received: {str(out)!r}"
         )
     subject, convention = naming.open_subject(model, like)
+    from kerasdeconv import runtime
     from kerasdeconv.evaluation import as_predictor
-    from kerasdeconv.runtime.generating import generate as make
-    from kerasdeconv.runtime.render import side_by_side
 
     predictor = as_predictor(subject, convention)
     with terminal.bar("generating") as progress:
-        pictures = make(predictor, count, seed=seed, steps=steps, eta=eta, progress=progress)
-    imaging.write_image(out, side_by_side(pictures))
+        pictures = runtime.generate(
+            predictor, count, seed=seed, steps=steps, eta=eta, progress=progress
+        )
+    imaging.write_image(out, runtime.side_by_side(pictures))
     fields = {"model": model, "output": str(out), "count": count, "seed": seed}
     if predictor.convention.diffusion is not None:
         fields |= {"steps": steps, "eta": eta}

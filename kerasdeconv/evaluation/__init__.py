@@ -15,6 +15,7 @@ from kerasdeconv.convention import Convention
 from kerasdeconv.evaluation.autoencoding import autoencoding
 from kerasdeconv.evaluation.base import Measure, Progress
 from kerasdeconv.evaluation.classification import classification
+from kerasdeconv.evaluation.generators import generators
 from kerasdeconv.evaluation.instances import instances
 from kerasdeconv.evaluation.segmentation import segmentation
 from kerasdeconv.evaluation.subjects import KerasPredictor, as_predictor, read_model
@@ -28,6 +29,7 @@ MEASURES: dict[str, Measure] = {
     "super-resolution": super_resolution,
     "classification": classification,
     "autoencoding": autoencoding,
+    "generation": generators,
 }
 
 
@@ -48,8 +50,8 @@ def evaluate(
         data: A folder: `images/` with `masks/`, `labels/` or `instances/` for segmentation, with
             `labels/` for volumes; `images/` with `instances/` for instance segmentation;
             high-resolution pictures, or a subfolder `HR/` of them, for super-resolution;
-            pictures of one size, see `kerasdeconv.data.read_pictures`, for classification and
-            autoencoding.
+            pictures of one size, see `kerasdeconv.data.read_pictures`, for classification,
+            autoencoding and generation.
         recipe: A recipe whose validation part of the data is to be used alone.
         convention: For a subject that does not know its own.
         progress: Called with how many pictures are done, and how many there are.
@@ -66,7 +68,8 @@ def evaluate(
         the same of each. Classification: `accuracy`. Autoencoding: `mse` of pixels in [0, 1]; for
         networks with a posterior, in nats a picture, `nats_of_means` (of the picture, where latents
         are the posterior's means) and `kl`, `active_latents`, and for Keras models `negative_elbo`
-        and its part `nats_of_draws`, over latents drawn from the posterior.
+        and its part `nats_of_draws`, over latents drawn from the posterior. Generation: see
+        `kerasdeconv.evaluation.generation.generation`.
 
     Raises:
         ArtifactError: The file cannot be read.

@@ -19,6 +19,7 @@ from kerasdeconv.losses.base import DenseLoss, NamedLoss, WeightedSum
 from kerasdeconv.losses.depth import ScaleInvariantDepth
 from kerasdeconv.losses.labels import LabelLoss
 from kerasdeconv.losses.latents import BernoulliNats, GaussianKL
+from kerasdeconv.losses.perceptual import Perceptual, TotalVariation, gram_matrix
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
@@ -40,12 +41,15 @@ __all__ = [
     "LabelLoss",
     "Lovasz",
     "NamedLoss",
+    "Perceptual",
     "ScaleInvariantDepth",
+    "TotalVariation",
     "Tversky",
     "WeightedSum",
     "adversarial_loss",
     "charbonnier",
     "gradient_penalty",
+    "gram_matrix",
     "r1_penalty",
     "sparse_dice",
     "ssim_map",

@@ -18,9 +18,11 @@ from kerasdeconv.models.mobile_sr import MobileSR
 # No builders, so they are not listed below.
 from kerasdeconv.models.parts import features_of as features_of
 from kerasdeconv.models.parts import split as split
-from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator, grow
+from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator
+from kerasdeconv.models.progressive import grow as grow
 from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.srcnn import SRCNN
+from kerasdeconv.models.style_transfer import StyleTransfer
 from kerasdeconv.models.unet import UNet
 from kerasdeconv.models.unet3d import UNet3D
 from kerasdeconv.models.vnet import VNet
@@ -49,6 +51,7 @@ __all__ = [
     "ProgressiveDiscriminator",
     "ProgressiveGenerator",
     "SegNet",
+    "StyleTransfer",
     "UNet",
     "UNet3D",
     "VNet",

@@ -15,7 +15,12 @@ from typing import Any
 import keras
 
 from kerasdeconv import layers
-from kerasdeconv.models.heads import activate_scores, check_input_shape, check_sides
+from kerasdeconv.models.heads import (
+    activate_scores,
+    check_input_shape,
+    check_sides,
+    squash_to_pixels,
+)
 
 _STARTS = range(4, 8)  # sides of the first map
 
@@ -89,7 +94,7 @@ def DCGANGenerator(
     x = layers.upsample(
         x, channels, method=upsample, kernel_size=kernel, name="head", **_options(norm)
     )
-    return keras.Model(inputs, to_picture(x, include_rescaling), name=name)
+    return keras.Model(inputs, squash_to_pixels(x, include_rescaling), name=name)
 
 
 def DCGANDiscriminator(
@@ -162,14 +167,6 @@ def doublings_of(size: int) -> int:
             return 0
         size, doublings = size // 2, doublings + 1
     return doublings
-
-
-def to_picture(x: Any, include_rescaling: bool, name: str = "head") -> Any:
-    """Squeezes a map into [-1, 1], and makes pixels in [0, 255] of it."""
-    x = keras.layers.Activation("tanh", name=f"{name}_activation")(x)
-    if not include_rescaling:
-        return x
-    return keras.layers.Rescaling(127.5, offset=127.5, dtype="float32", name="to_pixels")(x)
 
 
 def _doubles(size: int, axis: int) -> bool:

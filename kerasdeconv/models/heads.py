@@ -117,3 +117,14 @@ def activate_scores(x: Any, head_activation: str | None, name: str = "head") -> 
         return x
     # Probabilities stay float32 under mixed precision: float16 ends at 65504 and has 11 bits.
     return keras.layers.Activation(head_activation, dtype="float32", name=f"{name}_activation")(x)
+
+
+def squash_to_pixels(x: Any, include_rescaling: bool, name: str = "head") -> Any:
+    """Squeezes a map into [-1, 1] by tanh, and makes pixels in [0, 255] of that.
+
+    They are float32 also under mixed precision.
+    """
+    x = keras.layers.Activation("tanh", name=f"{name}_activation")(x)
+    if not include_rescaling:
+        return x
+    return keras.layers.Rescaling(127.5, offset=127.5, dtype="float32", name="to_pixels")(x)

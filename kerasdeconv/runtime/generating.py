@@ -52,9 +52,7 @@ def generate(
         raise ValueError(f"count must be 1 or more. Received: {count}")
     start = np.random.default_rng(seed).standard_normal((count, *shape)).astype(np.float32)
     if predictor.convention.diffusion is not None:
-        pictures = sample(
-            predictor, start, steps=steps, eta=eta, seed=seed + 1, progress=progress
-        )
+        pictures = sample(predictor, start, steps=steps, eta=eta, seed=seed + 1, progress=progress)
         return to_uint8((pictures + 1) * 127.5)
     answers = []
     for first in range(0, count, _AT_ONCE):
