@@ -28,6 +28,33 @@ TASKS = (
 )
 COLORS = ("rgb", "gray", "y")
 OUTPUTS = ("probabilities", "logits", "labels", "pixels", "tensor")
+NOISES = ("linear", "cosine")
+PREDICTIONS = ("noise", "velocity")
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+    """How a diffusion network's pictures become noise, and what it tells of one.
+
+    Attributes:
+        steps: Steps from a picture to noise; the network's second input is one of 0..steps - 1.
+        noise: How the noise grows, "linear" (Ho et al. 2020) or "cosine" (Nichol and Dhariwal
+            2021): see `kerasdeconv.runtime.diffusion.signal_shares`.
+        prediction: What the network puts out: the "noise" in a picture, or its "velocity" (Salimans
+            and Ho 2022).
+    """
+
+    steps: int = 1000
+    noise: str = "linear"
+    prediction: str = "noise"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be 1 or more. Received: {self.steps}")
+        for field, allowed in (("noise", NOISES), ("prediction", PREDICTIONS)):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise ValueError(f"{field} must be one of {allowed}. Received: {value!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +77,8 @@ class Convention:
         scale: Output pixels per input pixel.
         halo: How many input pixels around an output pixel can change it (its receptive radius), or
             None when unknown. Tiles that overlap by it join without a seam.
+        diffusion: Set for a network that makes pictures of noise in steps: its inputs are a noised
+            picture that was in [-1, 1], and the step.
     """
 
     task: str = "tensor"
@@ -59,6 +88,7 @@ class Convention:
     labels: tuple[str, ...] = ()
     scale: int = 1
     halo: int | None = None
+    diffusion: Diffusion | None = None
 
     def __post_init__(self) -> None:
         for field, allowed in (("task", TASKS), ("color", (*COLORS, None)), ("output", OUTPUTS)):
@@ -77,13 +107,20 @@ class Convention:
         Raises:
             ValueError: A field is unknown or has a value outside its set.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := set(fields) - known:
-            raise ValueError(f"A convention has the fields {sorted(known)}. Received: {unknown}")
+        _check_fields("A convention", cls, fields)
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
         }
+        if isinstance(diffusion := values.get("diffusion"), dict):
+            _check_fields("A diffusion", Diffusion, diffusion)
+            values["diffusion"] = Diffusion(**diffusion)
         return cls(**values)
+
+
+def _check_fields(what: str, cls: type, fields: dict[str, Any]) -> None:
+    known = {field.name for field in dataclasses.fields(cls)}
+    if unknown := set(fields) - known:
+        raise ValueError(f"{what} has the fields {sorted(known)}. Received: {unknown}")
 
 
 def input_text(convention: Convention) -> str:

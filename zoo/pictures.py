@@ -135,9 +135,8 @@ def sorted_out(predictor: runtime.Predictor, digits: Pictures) -> list[np.ndarra
 
 
 def generated(predictor: runtime.Predictor) -> list[np.ndarray]:
-    """Pictures of codes drawn at random, not chosen."""
-    codes = np.random.default_rng(0).normal(size=(40, predictor.input_shape[-1]))
-    made = imaging.to_uint8(predictor.run_many(codes.astype(np.float32))[0])
+    """Pictures of a seed, not chosen."""
+    made = runtime.generate(predictor, 40)
     return [stacked(made[i : i + 4]) for i in range(0, len(made), 4)]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import kerasdeconv
-from kerasdeconv.cli import benching, browsing, exporting, quantizing, running, training
+from kerasdeconv.cli import benching, browsing, exporting, generating, quantizing, running, training
 
 app = typer.Typer(
     name="kerasdeconv",
@@ -59,5 +59,6 @@ app.command()(exporting.verify)
 app.command("quantize-report")(quantizing.quantize_report)
 app.command()(benching.bench)
 app.command()(running.predict)
+app.command()(generating.generate)
 app.command()(running.evaluate)
 app.command()(training.train)

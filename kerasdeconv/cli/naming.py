@@ -145,6 +145,30 @@ def open_file(
     return predictor
 
 
+def open_subject(model: str, like: str | None) -> tuple[Any, Convention | None]:
+    """Checks what is to be asked, an entry or a file of any kind, before Keras is loaded.
+
+    Returns:
+        What `kerasdeconv.evaluation.as_predictor` takes.
+
+    Raises:
+        ArtifactError: The file is missing or damaged, or nobody says what it takes.
+        DataError: There is no such .keras file.
+        UnknownModel: There is no such entry.
+        ValueError: It is a path to something else, or a .keras file without `like`.
+    """
+    convention = convention_like(like)
+    if is_file(model):
+        return open_file(model, like, pictures=False), convention
+    check_model(model)
+    if is_model_file(model) and convention is None:
+        raise ValueError(
+            "A .keras file does not say what it takes: give --like, a zoo entry that takes "
+            f"the same. Received: {model!r}"
+        )
+    return model, convention
+
+
 def parse_size(text: str | None) -> tuple[int, ...] | None:
     """Parses sides such as "256x256"; one number makes a square.
 

@@ -203,17 +203,7 @@ def evaluate(
       $ kerasdeconv evaluate espcn_x3 --data sr_set5
       $ kerasdeconv evaluate build/espcn_x3/espcn_x3.int8.tflite --data sr_set5
     """
-    subject: Any = model
-    convention = naming.convention_like(like)
-    if naming.is_file(model):
-        subject = naming.open_file(model, like, pictures=False)
-    else:
-        naming.check_model(model)
-        if naming.is_model_file(model) and convention is None:
-            raise ValueError(
-                "A .keras file does not say what it takes: give --like, a zoo entry that takes "
-                f"the same. Received: {model!r}"
-            )
+    subject, convention = naming.open_subject(model, like)
     with terminal.bar("evaluating") as progress:
         from kerasdeconv.evaluation import evaluate as measure
 

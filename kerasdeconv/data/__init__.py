@@ -13,6 +13,7 @@ _WHERE = {
     "InstancePatches": "instances",
     "LabelledImage": "segmentation",
     "LabelledVolume": "volumes",
+    "NoisedPictures": "noised",
     "PictureBatches": "pictures",
     "Pictures": "pictures",
     "PosteriorBatches": "pictures",

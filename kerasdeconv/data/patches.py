@@ -35,9 +35,12 @@ class RandomPatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.steps
 
+    def rng(self, index: int) -> np.random.Generator:
+        """What draws a batch. Without augmentation (validation) every epoch is the same."""
+        return np.random.default_rng([self.seed, self.epoch if self.augment else 0, index])
+
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        # Without augmentation (validation) every epoch is the same.
-        rng = np.random.default_rng([self.seed, self.epoch if self.augment else 0, index])
+        rng = self.rng(index)
         samples = [self.sample(rng) for _ in range(self.batch_size)]
         return keras.tree.map_structure(lambda *parts: np.stack(parts), *samples)
 

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from kerasdeconv.convention import Diffusion
+from kerasdeconv.data.synthetic_scenes import digit
 from kerasdeconv.errors import closest
+from kerasdeconv.runtime.diffusion import noised, signal_shares
 
 Shapes = Sequence[tuple[int, ...]]
 
@@ -17,7 +20,8 @@ def synthetic_inputs(
     """Makes samples of all inputs of a network, the same ones for the same seed.
 
     Args:
-        kind: One of `INPUTS`: "codes" (normally distributed numbers).
+        kind: One of `INPUTS`: "codes" (normally distributed numbers), "noised_digits" (gray
+            pictures at a step of their way to noise, and the step, by the default `Diffusion`).
         count: How many.
         shapes: Shape of each input, without the batch axis.
         seed: Seed.
@@ -38,4 +42,16 @@ def _codes(rng: np.random.Generator, shapes: Shapes) -> list[np.ndarray]:
     return [rng.normal(size=shape) for shape in shapes]
 
 
-INPUTS: dict[str, Callable[[np.random.Generator, Shapes], list[np.ndarray]]] = {"codes": _codes}
+def _noised_digits(rng: np.random.Generator, shapes: Shapes) -> list[np.ndarray]:
+    """Any step is as likely as any other, as a sampler goes them one by one."""
+    diffusion = Diffusion()
+    picture = digit(rng, shapes[0][:2])[0][None, ..., :1] / 127.5 - 1
+    steps = rng.integers(diffusion.steps, size=(1, *shapes[1]))
+    noise = rng.normal(size=picture.shape)
+    return [noised(picture, noise, steps[:, 0], signal_shares(diffusion))[0], steps[0]]
+
+
+INPUTS: dict[str, Callable[[np.random.Generator, Shapes], list[np.ndarray]]] = {
+    "codes": _codes,
+    "noised_digits": _noised_digits,
+}

@@ -1,4 +1,4 @@
-"""Generators: FID and Inception Score of the pictures that they make of codes."""
+"""Generators: FID and Inception Score of the pictures that they make of codes or of noise."""
 
 from __future__ import annotations
 
@@ -9,46 +9,38 @@ import numpy as np
 
 from kerasdeconv import runtime, zoo
 from kerasdeconv.errors import DataError
-from kerasdeconv.evaluation.base import Measured, Progress, answers, kept_pictures
+from kerasdeconv.evaluation.base import Measured, Progress, kept_pictures
 from kerasdeconv.evaluation.generation import generation, inception
-from kerasdeconv.imaging import to_uint8
+from kerasdeconv.runtime import generate
 
 _CLASSIFIER = "classifier.mnist"
+_MADE = 2000  # pictures
 
 
 def generators(
     predictor: runtime.Predictor, data: str | Path, recipe: str | Path | None, progress: Progress
 ) -> Measured:
-    """Scores as many pictures as are held out, rounded to bytes, of codes that are always the same.
+    """Scores 2,000 pictures, or as many as are held out, rounded to bytes, of a seed.
 
-    Features are those of `classifier.mnist` where it takes such pictures, and Inception v3's
-    otherwise.
+    FID falls with their number, so that all generators have the same. Diffusion makes them in the
+    25 steps of `kerasdeconv.runtime.generate`. Features are those of `classifier.mnist` where it
+    takes such pictures, and Inception v3's otherwise.
     """
-    if len(predictor.input_shapes) != 1 or len(predictor.input_shape) != 2:
-        raise ValueError(
-            "Only generators of pictures from codes have this measure. "
-            f"Received: inputs of shapes {predictor.input_shapes}"
-        )
-    first = predictor.run_many(_codes(predictor, 1))[0]
+    first = generate(predictor, 1, steps=1)
     color = {1: "gray", 3: "rgb"}[first.shape[-1]]
     held = kept_pictures(data, recipe, color).pixels
+    held = held[np.random.default_rng(0).permutation(len(held))[:_MADE]]
     learned = kept_pictures(data, recipe, color, training=True).pixels
     if held.shape[1:] != first.shape[1:]:
         raise DataError(
             f"The network makes pictures of shape {first.shape[1:]}. "
             f"Received: {held.shape[1:]} in {str(data)!r}"
         )
-    made = to_uint8(answers(predictor, _codes(predictor, len(held)), progress)[0])
+    made = generate(predictor, len(held), progress=progress)
     figures = generation(
         made, reference=learned, held_out=held, classifier=_classifier(held.shape[1:])
     )
     return Measured(figures, len(made))
-
-
-def _codes(predictor: runtime.Predictor, count: int) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    length = predictor.input_shape[-1] or 0  # a code has a length; sides of pictures may be None
-    return rng.normal(size=(count, length)).astype(np.float32)
 
 
 def _classifier(shape: tuple[int, ...]) -> keras.Model | str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from kerasdeconv.errors import ExportError
 from kerasdeconv.graph import free_name
@@ -53,6 +54,20 @@ def pack_inputs(model: keras.Model, tensors: Sequence[Any]) -> Any:
         (tensor,) = tensors
         return tensor
     return keras.tree.pack_sequence_as(model.input, tensors)
+
+
+def typed_inputs(model: keras.Model, sample: Any) -> list[np.ndarray]:
+    """The parts of a sample in the types of a model's inputs.
+
+    For integers they are rounded, as the runtime does; Keras would cut off.
+    """
+    parts = list(sample) if isinstance(sample, list | tuple) else [sample]
+    return [
+        np.asarray(part)
+        if keras.backend.is_float_dtype(tensor.dtype)
+        else np.rint(part).astype(tensor.dtype)
+        for part, tensor in zip(parts, model.inputs, strict=True)
+    ]
 
 
 def output_names(model: keras.Model) -> list[str]:

@@ -11,10 +11,12 @@ import numpy as np
 
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.artifact import MOVES
-from kerasdeconv.export.function import output_names, to_function
+from kerasdeconv.export.comparisons import compare_integers
+from kerasdeconv.export.function import output_names, to_function, typed_inputs
 from kerasdeconv.export.pixel_output import onnx_pixels
 from kerasdeconv.export.quantization.qdq import FloatLayers, quantize
 from kerasdeconv.export.quantization.ranges import require_method
+from kerasdeconv.export.quantization.tables import tabulate
 from kerasdeconv.export.quantization.weight_only import weights_in_8_bits
 from kerasdeconv.quiet import quiet
 
@@ -70,7 +72,7 @@ def to_onnx(
     elif precision == "int8":
         if door not in DOORS:
             raise ValueError(f"The door of an int8 file is one of {DOORS}. Received: {door!r}")
-        samples = list(samples)
+        samples = [typed_inputs(model, sample) for sample in samples]
         if not samples:
             raise ExportError("int8 needs samples to take its ranges from. Received: none")
         proto, floats = quantize(
@@ -84,6 +86,7 @@ def to_onnx(
         if pixel_output or door != "float32":
             _round_doors(proto.graph, floats, signed=door == "int8")
         _move_integers(proto.graph)
+        tabulate(proto.graph)
         if pixel_output:
             last = _beyond_moves(proto.graph, proto.graph.output[0].name, forward=False)
             onnx_pixels(proto, _beyond_moves(proto.graph, last.input[0], forward=False))
@@ -109,6 +112,7 @@ def _convert(model: keras.Model) -> Any:
                 f"ONNX cannot hold the model ({str(error).splitlines()[0]}). "
                 f"Received: {model.name!r}"
             ) from None
+    compare_integers(proto)
     _rename_outputs(proto, output_names(model))
     return proto
 

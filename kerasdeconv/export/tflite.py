@@ -13,7 +13,7 @@ import numpy as np
 
 from kerasdeconv.errors import ExportError
 from kerasdeconv.export.artifact import INTEGERS
-from kerasdeconv.export.function import freeze, to_function
+from kerasdeconv.export.function import freeze, to_function, typed_inputs
 from kerasdeconv.export.pixel_output import tflite_pixels
 from kerasdeconv.export.quantization.calibrated import calibrate, quantize
 from kerasdeconv.export.quantization.ranges import require_method
@@ -65,7 +65,7 @@ def to_tflite(
     function = freeze(to_function(model)[0])
     with quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    samples = list(samples)
+    samples = [typed_inputs(model, sample) for sample in samples]
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":

@@ -14,7 +14,7 @@ import numpy as np
 from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import VerificationError
-from kerasdeconv.export.function import pack_inputs
+from kerasdeconv.export.function import pack_inputs, typed_inputs
 from kerasdeconv.layers import MaxUnpooling
 from kerasdeconv.runtime import FilePredictor
 
@@ -102,8 +102,7 @@ def compare(
     expected: list[list[np.ndarray]] = [[] for _ in model.outputs]
     got: list[list[np.ndarray]] = [[] for _ in model.outputs]
     for sample in samples:
-        parts = list(sample) if isinstance(sample, list | tuple) else [sample]
-        inputs = [_typed(part, x.dtype) for part, x in zip(parts, model.inputs, strict=True)]
+        inputs = typed_inputs(model, sample)
         answers = keras.tree.flatten(model(pack_inputs(model, inputs), training=False))
         for i, (answer, answered) in enumerate(zip(answers, predictor.run(*inputs), strict=True)):
             expected[i].append(np.asarray(answer, np.float64))
@@ -122,11 +121,6 @@ def compare(
         samples=len(samples),
         source=source,
     )
-
-
-def _typed(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Rounds for an input of integers, as the runtime does; Keras would cut off."""
-    return values if keras.backend.is_float_dtype(dtype) else np.rint(values).astype(dtype)
 
 
 def _require(result: Verification, precision: str, convention: Convention, unpools: bool) -> None:

@@ -4,6 +4,7 @@ Everything works in 2D and 3D, on channels-last maps, and on every Keras backend
 """
 
 from kerasdeconv.layers import folded
+from kerasdeconv.layers.attention import PixelAttention, pixel_attention
 from kerasdeconv.layers.bin_pooling import BinPooling
 from kerasdeconv.layers.blocks import (
     activate,
@@ -23,11 +24,13 @@ from kerasdeconv.layers.instance_batch import BatchToInstances, InstancesToBatch
 from kerasdeconv.layers.linear_upsampling import LinearUpsampling, linear_upsample
 from kerasdeconv.layers.moves import NearestResize, SliceChannels
 from kerasdeconv.layers.ranks import of_rank, per_axis
+from kerasdeconv.layers.reciprocal_root import ReciprocalRoot
 from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
 from kerasdeconv.layers.resize_like import ResizeLike
 from kerasdeconv.layers.roi_align import ROIAlign
 from kerasdeconv.layers.sampling import Sampling
+from kerasdeconv.layers.step_embedding import StepEmbedding
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
 
@@ -47,12 +50,15 @@ __all__ = [
     "MaxPoolingWithIndices",
     "MaxUnpooling",
     "NearestResize",
+    "PixelAttention",
     "ROIAlign",
+    "ReciprocalRoot",
     "ReflectPadding",
     "RepeatChannels",
     "ResizeLike",
     "Sampling",
     "SliceChannels",
+    "StepEmbedding",
     "activate",
     "attention_gate",
     "conv_norm_activation",
@@ -61,6 +67,7 @@ __all__ = [
     "normalize",
     "of_rank",
     "per_axis",
+    "pixel_attention",
     "plain_block",
     "residual_block",
     "upsample",

@@ -323,26 +323,36 @@ class FoldedGroupNormalization(_Folded):
         slices, height, width, channels = inputs.shape
         batch = slices // self.depth
         x = keras.ops.reshape(inputs, (batch, self.depth * height, width, channels))
-        centred = x - self._averaged(x)
-        factor = keras.ops.rsqrt(self._averaged(centred * centred) + self.epsilon)
+        mean, variance = self._moments(x)
+        factor = keras.ops.rsqrt(variance + self.epsilon)
         if self.gamma is not None:
             factor = factor * self.gamma
-        normed = centred * factor
+        normed = (x - mean) * factor
         if self.beta is not None:
             normed = normed + self.beta
         return keras.ops.reshape(normed, inputs.shape)
 
-    def _averaged(self, x: Any) -> Any:
-        """Averages over voxels and the channels of a group: N x rows x W x C to N x 1 x 1 x C."""
+    def _moments(self, x: Any) -> tuple[Any, Any]:
+        """Mean and variance over the voxels and the channels of a group: N x 1 x 1 x C each.
+
+        A group's variance is the mean of its channels' variances and the variance of their means.
+        """
+        mean, variance = keras.ops.moments(x, axes=(1, 2), keepdims=True)
         channels = x.shape[-1]
-        each = keras.ops.mean(x, axis=(1, 2), keepdims=True)
         if self.groups == channels:
-            return each
-        grouped = keras.ops.reshape(each, (-1, 1, self.groups, channels // self.groups))
-        mean = keras.ops.mean(grouped, axis=3, keepdims=True)
+            return mean, variance
+        size = channels // self.groups
+        mean, variance = (
+            keras.ops.reshape(each, (-1, 1, self.groups, size)) for each in (mean, variance)
+        )
+        mean, between = keras.ops.moments(mean, axes=3, keepdims=True)
+        variance = between + keras.ops.mean(variance, axis=3, keepdims=True)
         # A product is an operator that every target has; a broadcast is not.
-        spread = mean * keras.ops.ones((1, 1, 1, channels // self.groups))
-        return keras.ops.reshape(spread, (-1, 1, 1, channels))
+        spread = keras.ops.ones((1, 1, 1, size))
+        mean, variance = (
+            keras.ops.reshape(each * spread, (-1, 1, 1, channels)) for each in (mean, variance)
+        )
+        return mean, variance
 
     def get_config(self) -> dict[str, Any]:
         return {

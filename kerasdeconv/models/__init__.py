@@ -1,10 +1,14 @@
-"""Builders of functional Keras models, one architecture a file, named like the papers."""
+"""Builders of functional Keras models, one architecture a file, named like the papers.
+
+`split`, `features_of` and `grow` work on models that were built; `__all__` names builders alone.
+"""
 
 from kerasdeconv.models.autoencoder import Autoencoder, ConvVAE
 from kerasdeconv.models.classifier import Classifier
 from kerasdeconv.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.deeplab_v3_plus import DeepLabV3Plus
+from kerasdeconv.models.diffusion_unet import DiffusionUNet
 from kerasdeconv.models.edsr import EDSR
 from kerasdeconv.models.espcn import ESPCN
 from kerasdeconv.models.fcn import FCN8s, FCN16s, FCN32s
@@ -14,8 +18,6 @@ from kerasdeconv.models.lapsrn import LapSRN
 from kerasdeconv.models.mask_head import MaskHead
 from kerasdeconv.models.mask_segmenter import MaskSegmenter
 from kerasdeconv.models.mobile_sr import MobileSR
-
-# No builders, so they are not listed below.
 from kerasdeconv.models.parts import features_of as features_of
 from kerasdeconv.models.parts import split as split
 from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator
@@ -43,6 +45,7 @@ __all__ = [
     "DCGANGenerator",
     "DeconvNet",
     "DeepLabV3Plus",
+    "DiffusionUNet",
     "FCN8s",
     "FCN16s",
     "FCN32s",

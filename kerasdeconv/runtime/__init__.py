@@ -12,18 +12,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from kerasdeconv.convention import Convention
+from kerasdeconv.runtime.generating import generate
 from kerasdeconv.runtime.metadata import file_format, read_metadata
 from kerasdeconv.runtime.predictor import FilePredictor, Predictor
-from kerasdeconv.runtime.render import label_map, render
+from kerasdeconv.runtime.render import label_map, render, side_by_side
 from kerasdeconv.runtime.tiling import tiled
 
 __all__ = [
     "FilePredictor",
     "Predictor",
+    "generate",
     "label_map",
     "open",
     "read_metadata",
     "render",
+    "side_by_side",
     "tiled",
 ]
 

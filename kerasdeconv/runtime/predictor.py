@@ -220,21 +220,27 @@ class Predictor(abc.ABC):
             return output[..., 0]
         return output
 
-    def run_batch(self, batch: np.ndarray) -> np.ndarray:
+    def run_batch(self, *batches: np.ndarray) -> np.ndarray:
         """The first output of `run_many`."""
-        return self.run_many(batch)[0]
+        return self.run_many(*batches)[0]
 
-    def run_many(self, batch: np.ndarray) -> list[np.ndarray]:
-        """Runs any number of pictures through a network that may take a fixed number at once."""
-        size = self.input_shape[0]
-        if size in (None, len(batch)):
-            return self.run(batch)
+    def run_many(self, *batches: np.ndarray) -> list[np.ndarray]:
+        """Runs any number of samples through a network that may take a fixed number at once.
+
+        Args:
+            *batches: One array an input, all with as many samples.
+        """
+        size, count = self.input_shape[0], len(batches[0])
+        if size in (None, count):
+            return self.run(*batches)
         answers = []
-        for start in range(0, len(batch), size):
-            part = batch[start : start + size]
-            missing = size - len(part)
-            full = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)])
-            answers.append([output[: len(part)] for output in self.run(full)])
+        for start in range(0, count, size):
+            parts = [batch[start : start + size] for batch in batches]
+            got = len(parts[0])
+            full = [
+                np.concatenate([part, np.repeat(part[-1:], size - got, axis=0)]) for part in parts
+            ]
+            answers.append([output[:got] for output in self.run(*full)])
         return [np.concatenate(output) for output in zip(*answers, strict=True)]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from kerasdeconv import imaging
@@ -145,3 +147,24 @@ def _border(labels: np.ndarray, thickness: int) -> np.ndarray:
         grown[:, :-1] |= border[:, 1:]
         border = grown
     return border
+
+
+def side_by_side(pictures: np.ndarray, gap: int = 2) -> np.ndarray:
+    """Lays pictures of one size out in a square, or nearly, row by row, on white.
+
+    Args:
+        pictures: uint8, N x height x width x channels, gray or RGB.
+        gap: Pixels between them and around all.
+
+    Returns:
+        uint8, height x width x 3.
+    """
+    count, height, width, _ = pictures.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for number, picture in enumerate(pictures):
+        row, column = divmod(number, columns)
+        top, left = row * (height + gap) + gap, column * (width + gap) + gap
+        sheet[top : top + height, left : left + width] = picture
+    return sheet

@@ -24,6 +24,7 @@ from kerasdeconv.export.lowering import (
     volumes,
 )
 from kerasdeconv.export.lowering.head import change_head
+from kerasdeconv.export.lowering.normalization import GROUP_NORMALIZATION
 from kerasdeconv.export.lowering.rewrites import (
     KEEP,
     Family,
@@ -63,6 +64,7 @@ FAMILIES: tuple[Family, ...] = (
     pooling.GLOBAL_AVERAGE,
     pooling.AVERAGE,
     shuffle.DEPTH_TO_SPACE,
+    GROUP_NORMALIZATION,
     *activations.FAMILIES,
 )
 

@@ -93,7 +93,7 @@ def _sum(graph: Graph, node: Node) -> Replacement | None:
 
 def _depthwise(graph: Graph, node: Node) -> Replacement | None:
     """The sum, its factors as depthwise convolutions: ONNX Runtime is slow at the products."""
-    return _summed(node, _scale_depthwise)
+    return _summed(node, scale_depthwise)
 
 
 def _summed(
@@ -114,7 +114,8 @@ def _scale(factors: np.ndarray, name: str) -> keras.layers.Layer:
     return keras.layers.Rescaling(factors.tolist(), name=name, dtype="float32")
 
 
-def _scale_depthwise(factors: np.ndarray, name: str) -> keras.layers.Layer:
+def scale_depthwise(factors: np.ndarray, name: str) -> keras.layers.Layer:
+    """Multiplies each channel by a factor."""
     layer = keras.layers.DepthwiseConv2D(1, name=name, dtype="float32")
     layer.build((None, None, None, len(factors)))
     layer.set_weights([factors[None, None, :, None], np.zeros(len(factors))])

@@ -151,18 +151,17 @@ def _ranges(model: Any, samples: Sequence[Any], method: str) -> dict[str, Range]
     shown.CopyFrom(model)
     graph = shown.graph
     inputs = [value.name for value in graph.input]
+    doors = {v.name for v in graph.input if _is_float(v)}
     outputs = {value.name for value in graph.output}
     inside = [
         value
         for value in graph.value_info
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        if _is_float(value)
         and value.name not in outputs
         and any(value.name in node.output for node in graph.node)
     ]
     graph.output.extend(inside)
-    floats = [
-        v.name for v in graph.output if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    ]
+    floats = [value.name for value in graph.output if _is_float(value)]
     session = onnxruntime.InferenceSession(
         shown.SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -170,7 +169,13 @@ def _ranges(model: Any, samples: Sequence[Any], method: str) -> dict[str, Range]
     def run(sample: Any) -> Iterator[tuple[str, np.ndarray]]:
         parts = list(sample) if isinstance(sample, list | tuple) else [sample]
         feeds = dict(zip(inputs, parts, strict=True))
-        yield from feeds.items()
+        yield from ((name, part) for name, part in feeds.items() if name in doors)
         yield from zip(floats, session.run(floats, feeds), strict=True)
 
-    return find_ranges(run, samples, method, whole=inputs)
+    return find_ranges(run, samples, method, whole=doors)
+
+
+def _is_float(value: Any) -> bool:
+    import onnx
+
+    return value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT

@@ -26,6 +26,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "bilinear": (KEEP, "axes"),
     "global_average": (KEEP, "window"),
     "average_pooling": (KEEP, "depthwise"),
+    "group_normalization": (KEEP, "moments", "pool"),
     "prelu": (KEEP, "leaky", "halves", "depthwise", "sum"),
     "relu": (KEEP, "clamp"),
     "hard_swish": (KEEP, "product"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasdeconv import zoo
+from kerasdeconv.data.noised import NoisedPictures
 from kerasdeconv.data.pictures import CodedPictures
 from kerasdeconv.train.kinds.base import Datasets, Kind
 from kerasdeconv.train.parts import picture_parts
@@ -19,8 +20,19 @@ def picture_color(card: Card) -> str:
 
 
 def _datasets(recipe: Recipe, folder: Path) -> Datasets:
-    """Codes and pictures for adversarial training."""
+    """Codes and pictures for adversarial training, or pictures with noise for diffusion."""
     data, card = recipe.data, zoo.card(recipe.entry)
+    diffusion = card.convention.diffusion
+    if diffusion is not None:
+        parts = picture_parts(data, folder, picture_color(card))
+        training, held = (part.pixels for part in parts)
+        options: dict[str, Any] = {"batch_size": data.batch, "seed": recipe.seed}
+        return (
+            NoisedPictures(training, diffusion, steps=data.steps, **options),
+            NoisedPictures(
+                held if len(held) else training, diffusion, steps=4, augment=False, **options
+            ),
+        )
     if recipe.fit.adversarial is None:
         raise ValueError(
             f"{recipe.entry!r} learns against a discriminator: give [fit.adversarial]. "

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from kerasdeconv import layers
+from kerasdeconv.export.lowering.normalization import on_four_axes
 from kerasdeconv.export.lowering.rewrites import known
 from kerasdeconv.export.lowering.volumes.folding import (
     Folding,
@@ -67,19 +68,7 @@ def group_norm(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
     layer, (x,) = node.layer, inputs
     if layer.axis not in (-1, 4):
         return None
-    channels = known(x)[-1]
-    normed = folded.FoldedGroupNormalization(
-        fold.depths[x],
-        channels if layer.groups == -1 else layer.groups,
-        epsilon=layer.epsilon,
-        center=layer.center,
-        scale=layer.scale,
-        name=layer.name,
-        dtype="float32",
-    )
-    normed.build(x.shape)
-    normed.set_weights(layer.get_weights())
-    return fold.add(normed, x)
+    return fold.add(on_four_axes(layer, known(x)[-1], fold.depths[x]), x)
 
 
 def batch_norm(fold: Folding, node: Node, inputs: list[Value]) -> Value | None:
