@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from kerasdeconv.data.motion import moving
+from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.errors import closest
 
 Shapes = Sequence[tuple[int, ...]]
@@ -17,7 +19,8 @@ def synthetic_inputs(
     """Makes samples of all inputs of a network, the same ones for the same seed.
 
     Args:
-        kind: One of `INPUTS`: "codes" (normally distributed numbers).
+        kind: One of `INPUTS`: "codes" (normally distributed numbers), "moving_digits" (frames, each
+            frames x height x width x channels, pixels in [0, 255]).
         count: How many.
         shapes: Shape of each input, without the batch axis.
         seed: Seed.
@@ -38,4 +41,18 @@ def _codes(rng: np.random.Generator, shapes: Shapes) -> list[np.ndarray]:
     return [rng.normal(size=shape) for shape in shapes]
 
 
-INPUTS: dict[str, Callable[[np.random.Generator, Shapes], list[np.ndarray]]] = {"codes": _codes}
+def _moving_digits(rng: np.random.Generator, shapes: Shapes) -> list[np.ndarray]:
+    """Two digits that move, of the size that they have in Moving MNIST: 28 of 64 pixels."""
+    videos = []
+    for frames, height, width, channels in shapes:
+        side = max(1, round(28 / 64 * min(height, width)))
+        digits = synthetic_samples("digits", 2, (side, side), int(rng.integers(2**31)))
+        pictures = np.stack(digits)[..., :1].repeat(channels, axis=-1)
+        videos.append(moving(rng, pictures, frames, (height, width)))
+    return videos
+
+
+INPUTS: dict[str, Callable[[np.random.Generator, Shapes], list[np.ndarray]]] = {
+    "codes": _codes,
+    "moving_digits": _moving_digits,
+}

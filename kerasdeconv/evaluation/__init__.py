@@ -15,8 +15,10 @@ from kerasdeconv.convention import Convention
 from kerasdeconv.evaluation.base import Measure, Progress
 from kerasdeconv.evaluation.instances import instances
 from kerasdeconv.evaluation.segmentation import segmentation
+from kerasdeconv.evaluation.solids import points, voxels
 from kerasdeconv.evaluation.subjects import KerasPredictor, as_predictor, read_model
 from kerasdeconv.evaluation.super_resolution import super_resolution
+from kerasdeconv.evaluation.video import video
 
 __all__ = ["MEASURES", "KerasPredictor", "as_predictor", "evaluate", "read_model"]
 
@@ -24,6 +26,9 @@ MEASURES: dict[str, Measure] = {
     "segmentation": segmentation,
     "instance-segmentation": instances,
     "super-resolution": super_resolution,
+    "video": video,
+    "voxels": voxels,
+    "points": points,
 }
 
 
@@ -43,7 +48,9 @@ def evaluate(
         subject: A Keras model, the name of a zoo entry, a .tflite or .onnx file, or a predictor.
         data: A folder: `images/` with `masks/`, `labels/` or `instances/` for segmentation, with
             `labels/` for volumes; `images/` with `instances/` for instance segmentation;
-            high-resolution pictures, or a subfolder `HR/` of them, for super-resolution.
+            high-resolution pictures, or a subfolder `HR/` of them, for super-resolution; whole
+            pictures (`kerasdeconv.data.read_pictures`) that move for video;
+            what `write_synthetic("solids", ...)` writes for voxels and points.
         recipe: A recipe whose validation part of the data is to be used alone.
         convention: For a subject that does not know its own.
         progress: Called with how many pictures are done, and how many there are.
@@ -57,7 +64,9 @@ def evaluate(
         over all instances, where the network is given the box around each, `instances` (how many),
         and `groups` as before.
         Super-resolution: `psnr_y` in dB and `ssim_y`, means over the pictures, and `pictures` with
-        the same of each.
+        the same of each. Video: over 256 videos of pictures that move, `psnr` in dB, its mean over
+        all frames, `psnr_by_frame`, and `psnr_last_frame`, that of the last frame that is seen.
+        Voxels: `voxel_iou`, points: `chamfer_distance`, means over the bodies.
 
     Raises:
         ArtifactError: The file cannot be read.

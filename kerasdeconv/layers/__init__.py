@@ -14,6 +14,7 @@ from kerasdeconv.layers.blocks import (
 )
 from kerasdeconv.layers.crop import CropLike
 from kerasdeconv.layers.cubic_upsampling import CubicUpsampling
+from kerasdeconv.layers.depth import ChannelsToDepth, DepthToChannels
 from kerasdeconv.layers.depth_to_space import DepthToSpace
 from kerasdeconv.layers.depthwise_transpose import DepthwiseConvTranspose
 from kerasdeconv.layers.initializers import ICNR, BilinearKernel
@@ -32,8 +33,10 @@ __all__ = [
     "UPSAMPLING_METHODS",
     "BatchToInstances",
     "BilinearKernel",
+    "ChannelsToDepth",
     "CropLike",
     "CubicUpsampling",
+    "DepthToChannels",
     "DepthToSpace",
     "DepthwiseConvTranspose",
     "InstancesToBatch",

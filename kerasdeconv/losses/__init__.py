@@ -13,12 +13,14 @@ from kerasdeconv.losses.depth import ScaleInvariantDepth
 from kerasdeconv.losses.labels import LabelLoss
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
+from kerasdeconv.losses.points import Chamfer
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
 
 __all__ = [
     "L1",
     "SSIM",
     "Boundary",
+    "Chamfer",
     "Charbonnier",
     "CrossEntropy",
     "DenseLoss",

@@ -9,6 +9,7 @@ from typing import Any
 
 _WHERE = {
     "AbsRel": "streaming",
+    "ChamferDistance": "streaming",
     "ConfusionMatrix": "definitions",
     "DeltaAccuracy": "streaming",
     "DiceCoefficient": "streaming",
@@ -18,8 +19,10 @@ _WHERE = {
     "PixelAccuracy": "streaming",
     "RMSE": "streaming",
     "SSIM": "streaming",
+    "VoxelIoU": "streaming",
     "abs_rel": "definitions",
     "average_precision": "definitions",
+    "chamfer_distance": "definitions",
     "delta_accuracy": "definitions",
     "known_mean": "definitions",
     "mask_average_precision": "definitions",

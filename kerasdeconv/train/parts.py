@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from kerasdeconv.data.pictures import Pictures, read_pictures
 from kerasdeconv.data.segmentation import labelled_samples
+from kerasdeconv.data.solid_views import SolidViews, read_solids
 from kerasdeconv.data.splits import split
 from kerasdeconv.errors import DataError
 from kerasdeconv.train.recipe import DataRecipe
@@ -72,23 +74,52 @@ def picture_parts(data: DataRecipe, folder: Path, color: str) -> tuple[Pictures,
         DataError: A folder is missing or cannot be used, or its pictures are of another size.
         ValueError: The recipe says in several ways what is for validation.
     """
-    training = _joined([read_pictures(folder / name, color) for name in data.folders])
+
+    def read(name: str) -> Pictures:
+        return read_pictures(folder / name, color)
+
+    return _parts(data, read, _joined)
+
+
+def solid_parts(data: DataRecipe, folder: Path) -> tuple[SolidViews, SolidViews]:
+    """Reads which bodies a recipe trains on, and on which it is validated.
+
+    Raises:
+        DataError: A folder is missing or cannot be used, or its bodies are of another size.
+        ValueError: The recipe says in several ways what is for validation.
+    """
+    return _parts(data, lambda name: read_solids(folder / name), _joined_solids)
+
+
+_Whole = TypeVar("_Whole", Pictures, SolidViews)
+
+
+def _parts(
+    data: DataRecipe, read: Callable[[str], _Whole], join: Callable[[list[_Whole]], _Whole]
+) -> tuple[_Whole, _Whole]:
+    """The training and validation parts of what is read whole."""
+    training = join([read(name) for name in data.folders])
     if data.validation_folders:
         if data.last:
             raise ValueError(
                 "Give last or validation_folders. "
                 f"Received: {data.last} and {list(data.validation_folders)}"
             )
-        held = [read_pictures(folder / name, color) for name in data.validation_folders]
-        return training, _joined(held)
-    count = data.last or round(data.validation * len(training.pixels))
-    if not 0 <= count < len(training.pixels):
+        return training, join([read(name) for name in data.validation_folders])
+    total = len(training.pixels)
+    count = data.last or round(data.validation * total)
+    if not 0 <= count < total:
         raise ValueError(
-            f"Validation must leave some of the {len(training.pixels)} pictures for training. "
-            f"Received: {count}"
+            f"Validation must leave some of the {total} pictures for training. Received: {count}"
         )
-    cut = len(training.pixels) - count
-    return training.part(None, cut), training.part(cut, None)
+    return training.part(None, total - count), training.part(total - count, None)
+
+
+def _joined_solids(parts: list[SolidViews]) -> SolidViews:
+    shapes = {tuple(values.shape[1:] for values in part) for part in parts}
+    if len(shapes) > 1:
+        raise DataError(f"Solids of all folders must be of one size. Received: {sorted(shapes)}")
+    return SolidViews(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _joined(parts: list[Pictures]) -> Pictures:

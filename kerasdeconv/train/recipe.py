@@ -19,7 +19,7 @@ class DataRecipe:
     """What to train on.
 
     Attributes:
-        kind: "segmentation", "instance-segmentation" or "super-resolution".
+        kind: One of `kerasdeconv.train.kinds.KINDS`.
         folders: Data folders, below the folder given on the command line.
         labels: Segmentation: folder of the label files, if not `instances`, `masks` or `labels`.
         field: Segmentation: folder of masks that are black where a picture has no labels.
@@ -30,7 +30,7 @@ class DataRecipe:
         split_seed: Seed of that choice.
         held_out: Names of the pictures kept instead, without suffix; "2?" is 20 to 29.
         validation_folders: Data folders for validation instead.
-        last: Whole pictures: how many at the end are kept for validation instead.
+        last: Whole pictures, and bodies: how many at the end are kept for validation instead.
         patch: Side of a patch in input pixels, or voxels.
         sides: Volumes: depth, height and width of a patch, if they differ.
         spacing: Volumes: millimetres between voxels (z, y, x) that scans are resampled to.

@@ -7,15 +7,18 @@ from kerasdeconv.metrics.streaming.depth import RMSE, AbsRel, DeltaAccuracy
 from kerasdeconv.metrics.streaming.labels import DiceCoefficient, MeanIoU, PixelAccuracy
 from kerasdeconv.metrics.streaming.masks import MaskAveragePrecision
 from kerasdeconv.metrics.streaming.pictures import PSNR, SSIM
+from kerasdeconv.metrics.streaming.solids import ChamferDistance, VoxelIoU
 
 __all__ = [
     "PSNR",
     "RMSE",
     "SSIM",
     "AbsRel",
+    "ChamferDistance",
     "DeltaAccuracy",
     "DiceCoefficient",
     "MaskAveragePrecision",
     "MeanIoU",
     "PixelAccuracy",
+    "VoxelIoU",
 ]

@@ -14,7 +14,9 @@ from kerasdeconv.errors import DataError, closest
 from kerasdeconv.train.kinds.base import Datasets, Kind
 from kerasdeconv.train.kinds.instances import INSTANCES
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
+from kerasdeconv.train.kinds.solids import POINTS, VOXELS
 from kerasdeconv.train.kinds.super_resolution import SUPER_RESOLUTION
+from kerasdeconv.train.kinds.video import VIDEO
 from kerasdeconv.train.recipe import DataRecipe, Recipe
 
 __all__ = ["KINDS", "Datasets", "Kind", "kind_of", "make_datasets"]
@@ -23,6 +25,9 @@ KINDS = {
     "segmentation": SEGMENTATION,
     "instance-segmentation": INSTANCES,
     "super-resolution": SUPER_RESOLUTION,
+    "video": VIDEO,
+    "voxels": VOXELS,
+    "points": POINTS,
 }
 # What every kind reads.
 _COMMON = ("kind", "folders", "validation_folders", "validation", "split_seed", "batch", "steps")
