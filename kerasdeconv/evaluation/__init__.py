@@ -65,7 +65,8 @@ def evaluate(
         and `groups` as before.
         Super-resolution: `psnr_y` in dB and `ssim_y`, means over the pictures, and `pictures` with
         the same of each. Video: over 256 videos of pictures that move, `psnr` in dB, its mean over
-        all frames, `psnr_by_frame`, and `psnr_last_frame`, that of the last frame that is seen.
+        all frames, `psnr_last_frame`, that of the last frame that is seen, `psnr_gain`, how much
+        that is surpassed by, and `psnr_by_frame`.
         Voxels: `voxel_iou`, points: `chamfer_distance`, means over the bodies.
 
     Raises:

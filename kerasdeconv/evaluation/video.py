@@ -49,9 +49,10 @@ def _figures(wanted: Sequence[Any], answers: Sequence[list[np.ndarray]]) -> dict
     for (last, *following), (answer,) in zip(wanted, answers, strict=True):
         predicted.append([psnr(f, g) for f, g in zip(following, to_uint8(answer), strict=True)])
         copied.append([psnr(f, last) for f in following])
-    by_frame = np.mean(predicted, axis=0)
+    mean, copy = float(np.mean(predicted)), float(np.mean(copied))
     return {
-        "psnr": float(by_frame.mean()),
-        "psnr_last_frame": float(np.mean(copied)),
-        "psnr_by_frame": by_frame.tolist(),
+        "psnr": mean,
+        "psnr_last_frame": copy,
+        "psnr_gain": mean - copy,
+        "psnr_by_frame": np.mean(predicted, axis=0).tolist(),
     }
