@@ -8,6 +8,7 @@ import pytest
 
 from kerasdeconv import data, export, models, zoo
 from kerasdeconv.data.motion import moving
+from kerasdeconv.data.synthetic_inputs import synthetic_inputs
 from kerasdeconv.errors import ExportError
 from kerasdeconv.evaluation import evaluate
 from kerasdeconv.models.video_predictor import _Cell
@@ -64,7 +65,7 @@ def test_a_cell_is_keras_own():
 class TestExports:
     @pytest.fixture(scope="class")
     def samples(self):
-        drawn = data.synthetic_inputs("moving_digits", 8, [(3, 16, 16, 1)])
+        drawn = synthetic_inputs("moving_digits", 8, [(3, 16, 16, 1)])
         return [sample[0][None] for sample in drawn]
 
     @pytest.mark.parametrize("target", ["android-cpu", "onnxruntime-cpu"])
