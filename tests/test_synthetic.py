@@ -13,7 +13,13 @@ from kerasdeconv.data.synthetic_scenes import room
 from kerasdeconv.data.volumes import normalize
 from kerasdeconv.errors import DataError
 
-SIZES = {"shapes": (64, 80), "rooms": (64, 80), "digits": (28, 28), "blobs": (16, 32, 24)}
+SIZES = {
+    "shapes": (64, 80),
+    "rooms": (64, 80),
+    "digits": (28, 28),
+    "solids": (64, 48),
+    "blobs": (16, 32, 24),
+}
 
 
 @pytest.mark.parametrize("kind", SIZES)

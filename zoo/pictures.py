@@ -21,8 +21,11 @@ import skimage.transform
 
 from kerasdeconv import imaging, runtime, zoo
 from kerasdeconv.data.instances import instance_boxes
+from kerasdeconv.data.motion import moving
 from kerasdeconv.data.pictures import Pictures
+from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.evaluation import KerasPredictor
+from kerasdeconv.evaluation.base import kept_pictures
 from kerasdeconv.train import read_recipe
 from kerasdeconv.train.parts import labelled_parts, picture_parts
 from kerasdeconv.zoo.cards import Card
@@ -68,6 +71,10 @@ def make(card: Card, data: Path) -> list[np.ndarray]:
             if card.task == "autoencoding"
             else sorted_out(predictor, digits)
         )
+    if card.task == "video":
+        return [predicted_frames(predictor, card, data / "mnist")]
+    if card.task == "voxels":
+        return bodies(predictor)
     held = labelled_parts(read_recipe(HERE / card.name / "recipe.toml").data, data)[1]
     if card.task == "instance-segmentation":
         # The brightest is a stained section: nuclei of many shapes, and some that touch.
@@ -144,6 +151,37 @@ def stacked(pictures: Any, enlarged_by: int = 2) -> np.ndarray:
     """Gray pictures above each other, enlarged."""
     column = np.concatenate(list(pictures)).repeat(enlarged_by, 0).repeat(enlarged_by, 1)
     return column.repeat(3, axis=-1)
+
+
+def predicted_frames(predictor: KerasPredictor, card: Card, digits: Path) -> np.ndarray:
+    """What is predicted of four videos, one below the other."""
+    pictures = kept_pictures(digits, HERE / card.name / "recipe.toml", "gray").pixels
+    frames, height, width, _ = predictor.input_shape[1:]
+    rows = []
+    for number in range(4):
+        rng = np.random.default_rng(number)
+        chosen = pictures[rng.integers(len(pictures), size=2)]
+        seen = moving(rng, chosen, frames, (height, width))
+        rows.append(np.concatenate(predictor.run(seen[None])[0][0], axis=1))
+    return imaging.to_uint8(np.concatenate(rows)).repeat(3, axis=-1)
+
+
+def bodies(predictor: KerasPredictor) -> list[np.ndarray]:
+    """Views of five bodies, and the voxels that are found, from in front and from above."""
+    columns: list[list[np.ndarray]] = [[], [], []]
+    for view in synthetic_samples("solids", 5, predictor.input_shape[1:3], seed=2):
+        found = predictor.run(view[None])[0][0, ..., 0] >= 0.5
+        for column, panel in zip(columns, (view, relief(found, 0), relief(found, 1)), strict=True):
+            column.append(panel)
+    return [np.concatenate(column) for column in columns]
+
+
+def relief(voxels: np.ndarray, axis: int) -> np.ndarray:
+    """Voxels seen along an axis, the nearer the brighter, two pixels each."""
+    depth = voxels.shape[axis]
+    shade = 255 - voxels.argmax(axis=axis) * (200 / depth)
+    gray = imaging.to_uint8(np.where(voxels.any(axis=axis), shade, 0))
+    return np.kron(gray, np.ones((2, 2), np.uint8))[..., None].repeat(3, axis=-1)
 
 
 def beside(panels: list[np.ndarray]) -> np.ndarray:

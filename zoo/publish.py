@@ -101,6 +101,24 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
             "mse": ("mean squared error on [0, 1]", 5),
         },
     },
+    ("video", "mnist"): {
+        "folder": "mnist",
+        "title": "Moving MNIST, 256 videos of the last 10,000 digits",
+        "figures": {
+            "psnr": ("PSNR (dB)", 2),
+            "psnr_gain": ("PSNR above that of the last frame (dB)", 2),
+        },
+    },
+    ("voxels", "solids/train"): {
+        "folder": "solids/val",
+        "title": "512 other solids",
+        "figures": {"voxel_iou": ("voxel IoU", 4)},
+    },
+    ("points", "solids/train"): {
+        "folder": "solids/val",
+        "title": "512 other solids",
+        "figures": {"chamfer_distance": ("chamfer distance", 5)},
+    },
 }
 CALIBRATING = 100  # samples of the training data
 

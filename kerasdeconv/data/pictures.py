@@ -24,8 +24,13 @@ class Pictures(NamedTuple):
     pixels: np.ndarray
     labels: np.ndarray | None = None
 
-    def part(self, chosen: slice | np.ndarray) -> Pictures:
-        """Some of the pictures: a slice of them, or those of some numbers."""
+    @property
+    def groups(self) -> list[str] | None:
+        """A name for each picture's class, by which they are split: files may be in its order."""
+        return None if self.labels is None else [f"{label:09}" for label in self.labels]
+
+    def part(self, chosen: np.ndarray) -> Pictures:
+        """The pictures of some numbers."""
         return Pictures(self.pixels[chosen], None if self.labels is None else self.labels[chosen])
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from kerasdeconv.data.solids import solid
 from kerasdeconv.data.synthetic_parts import ellipse, ramp, smooth_noise
 from kerasdeconv.data.synthetic_scenes import blobs, digit, room, shapes
 from kerasdeconv.errors import closest
@@ -23,8 +24,8 @@ def synthetic_samples(
 
     Args:
         kind: "nuclei" (microscopy), "textures" (photographs), "shapes" (things of some classes),
-            "rooms" (what a depth camera sees), "digits" (one each, white on black), or "blobs"
-            (scans).
+            "rooms" (what a depth camera sees), "digits" (one each, white on black), "solids"
+            (bodies, one each), or "blobs" (scans).
         count: How many.
         size: Height and width; depth, height and width for scans.
         seed: Seed.
@@ -47,7 +48,8 @@ def synthetic_pairs(
     Returns:
         Pairs of a picture and the number of the object at each pixel (0 is background), int32; for
         "shapes" and "blobs" the number of the class; for "digits" that of the digit, plus one; for
-        "rooms" the depth in metres, float32, 0 where there is no measurement.
+        "solids" 1 where the body is; for "rooms" the depth in metres, float32, 0 where there is no
+        measurement.
     """
     if kind not in _KINDS:
         raise ValueError(f"No such samples. {closest(kind, _KINDS)} Received: {kind!r}")
@@ -112,5 +114,6 @@ _KINDS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], _Pair]] = {
     "shapes": shapes,
     "rooms": room,
     "digits": digit,
+    "solids": solid,
     "blobs": blobs,
 }

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from kerasdeconv.data.outlines import rle_encode
+from kerasdeconv.data.solids import draw_solid, occupancy, render, surface_points
 from kerasdeconv.data.synthetic import sample_rank, synthetic_pairs
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import write_image
 from kerasdeconv.tables import save_json
 
 _SIZES = {2: (128, 128), 3: (32, 48, 48)}
+_OWN_SIZES = {"digits": (28, 28), "solids": (64, 64)}
+_POINTS = 1024  # of each solid
 
 
 def write_synthetic(
@@ -35,12 +38,14 @@ def write_synthetic(
     - "rooms", depth: `color/` and `depth/`, 16-bit millimetres.
     - "textures", super-resolution: `HR/`.
     - "digits", pictures with classes: `pictures.npz`.
+    - "solids", views of bodies with 32 x 32 x 32 voxels and 1024 points of each: `solids.npz`.
 
     Args:
         kind: One of these, see `synthetic_samples`.
         folder: Where to; it is made. Files of the same names, 000 and on, are replaced.
         count: How many samples.
-        size: Their sides; 128 x 128 without it, 28 x 28 for digits, 32 x 48 x 48 for volumes.
+        size: Their sides; 128 x 128 without it, 28 x 28 for digits, 64 x 64 for solids,
+            32 x 48 x 48 for volumes.
         seed: Seed.
         coco: Nuclei: whether instances are written in COCO form.
 
@@ -54,8 +59,11 @@ def write_synthetic(
     if coco and kind != "nuclei":
         raise ValueError(f"Only nuclei can be written in COCO form. Received: {kind!r}")
     folder = Path(folder)
-    usual = (28, 28) if kind == "digits" else _SIZES[sample_rank(kind)]
-    pairs = synthetic_pairs(kind, count, size or usual, seed)
+    size = size or _OWN_SIZES.get(kind) or _SIZES[sample_rank(kind)]
+    if kind == "solids":
+        _save_solids(folder / "solids.npz", count, size, seed)
+        return folder
+    pairs = synthetic_pairs(kind, count, size, seed)
     if kind == "digits":
         _save_pictures(folder / "pictures.npz", pairs)
         return folder
@@ -87,6 +95,22 @@ def _save_pictures(path: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -
     classes = np.array([labels.max() - 1 for _, labels in pairs], np.uint8)
     with _writing(path):
         np.savez_compressed(path, x=pictures, y=classes)
+
+
+def _save_solids(path: Path, count: int, size: tuple[int, ...], seed: int) -> None:
+    """The bodies of `synthetic_pairs`; see `kerasdeconv.data.solid_views.SolidViews`."""
+    synthetic_pairs("solids", 0, size)  # checks the size
+    made: dict[str, list[np.ndarray]] = {"x": [], "voxels": [], "points": []}
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        body = draw_solid(rng)
+        made["x"].append(render(body, (size[0], size[1])))
+        made["voxels"].append(np.packbits(occupancy(body), axis=-1))
+        # Two bytes a coordinate: a step is a thousandth at most.
+        made["points"].append(surface_points(rng, body, _POINTS).astype(np.float16))
+    with _writing(path):
+        x, voxels, points = map(np.stack, made.values())
+        np.savez_compressed(path, x=x, voxels=voxels, points=points)
 
 
 def _save(path: Path, values: np.ndarray) -> None:

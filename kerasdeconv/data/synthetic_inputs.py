@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kerasdeconv.convention import Diffusion
+from kerasdeconv.data.motion import moving
+from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.data.synthetic_scenes import digit
 from kerasdeconv.errors import closest
 from kerasdeconv.runtime.diffusion import noised, signal_shares
@@ -21,7 +23,8 @@ def synthetic_inputs(
 
     Args:
         kind: One of `INPUTS`: "codes" (normally distributed numbers), "noised_digits" (gray
-            pictures at a step of their way to noise, and the step, by the default `Diffusion`).
+            pictures at a step of their way to noise, and the step, by the default `Diffusion`), or
+            "moving_digits" (frames, each frames x height x width x channels, pixels in [0, 255]).
         count: How many.
         shapes: Shape of each input, without the batch axis.
         seed: Seed.
@@ -51,7 +54,19 @@ def _noised_digits(rng: np.random.Generator, shapes: Shapes) -> list[np.ndarray]
     return [noised(picture, noise, steps[:, 0], signal_shares(diffusion))[0], steps[0]]
 
 
+def _moving_digits(rng: np.random.Generator, shapes: Shapes) -> list[np.ndarray]:
+    """Two digits that move, of the size that they have in Moving MNIST: 28 of 64 pixels."""
+    videos = []
+    for frames, height, width, channels in shapes:
+        side = max(1, round(28 / 64 * min(height, width)))
+        digits = synthetic_samples("digits", 2, (side, side), int(rng.integers(2**31)))
+        pictures = np.stack(digits)[..., :1].repeat(channels, axis=-1)
+        videos.append(moving(rng, pictures, frames, (height, width)))
+    return videos
+
+
 INPUTS: dict[str, Callable[[np.random.Generator, Shapes], list[np.ndarray]]] = {
     "codes": _codes,
     "noised_digits": _noised_digits,
+    "moving_digits": _moving_digits,
 }

@@ -18,8 +18,10 @@ from kerasdeconv.evaluation.classification import classification
 from kerasdeconv.evaluation.generators import generators
 from kerasdeconv.evaluation.instances import instances
 from kerasdeconv.evaluation.segmentation import segmentation
+from kerasdeconv.evaluation.solids import points, voxels
 from kerasdeconv.evaluation.subjects import KerasPredictor, as_predictor, read_model
 from kerasdeconv.evaluation.super_resolution import super_resolution
+from kerasdeconv.evaluation.video import video
 
 __all__ = ["MEASURES", "KerasPredictor", "as_predictor", "evaluate", "read_model"]
 
@@ -30,6 +32,9 @@ MEASURES: dict[str, Measure] = {
     "classification": classification,
     "autoencoding": autoencoding,
     "generation": generators,
+    "video": video,
+    "voxels": voxels,
+    "points": points,
 }
 
 
@@ -51,7 +56,8 @@ def evaluate(
             `labels/` for volumes; `images/` with `instances/` for instance segmentation;
             high-resolution pictures, or a subfolder `HR/` of them, for super-resolution;
             pictures of one size, see `kerasdeconv.data.read_pictures`, for classification,
-            autoencoding and generation.
+            autoencoding and generation, and for video, in which they move;
+            what `write_synthetic("solids", ...)` writes for voxels and points.
         recipe: A recipe whose validation part of the data is to be used alone.
         convention: For a subject that does not know its own.
         progress: Called with how many pictures are done, and how many there are.
@@ -69,7 +75,10 @@ def evaluate(
         networks with a posterior, in nats a picture, `nats_of_means` (of the picture, where latents
         are the posterior's means) and `kl`, `active_latents`, and for Keras models `negative_elbo`
         and its part `nats_of_draws`, over latents drawn from the posterior. Generation: see
-        `kerasdeconv.evaluation.generation.generation`.
+        `kerasdeconv.evaluation.generation.generation`. Video: over 256 videos of pictures that
+        move, `psnr` in dB, its mean over all frames, `psnr_last_frame`, that of the last frame that
+        is seen, `psnr_gain`, how much that is surpassed by, and `psnr_by_frame`. Voxels:
+        `voxel_iou`, points: `chamfer_distance`, means over the bodies.
 
     Raises:
         ArtifactError: The file cannot be read.

@@ -16,6 +16,7 @@ from kerasdeconv.layers.blocks import (
 )
 from kerasdeconv.layers.crop import CropLike
 from kerasdeconv.layers.cubic_upsampling import CubicUpsampling
+from kerasdeconv.layers.depth import ChannelsToDepth, DepthToChannels
 from kerasdeconv.layers.depth_to_space import DepthToSpace
 from kerasdeconv.layers.depthwise_transpose import DepthwiseConvTranspose
 from kerasdeconv.layers.fade_in import FadeIn
@@ -40,8 +41,10 @@ __all__ = [
     "BatchToInstances",
     "BilinearKernel",
     "BinPooling",
+    "ChannelsToDepth",
     "CropLike",
     "CubicUpsampling",
+    "DepthToChannels",
     "DepthToSpace",
     "DepthwiseConvTranspose",
     "FadeIn",

@@ -4,7 +4,8 @@ A folded map is (N * D) x H x W x C, slice by slice. Runtimes have fast, and int
 four axes alone. The layers here do along the depth what operators on pictures leave to do, with
 reshapes, slices, concatenations and poolings, none of which has more than four axes.
 
-Shapes are static. Every layer but `FoldDepth` is told the depth, which a folded map does not show.
+Shapes are static, but for `FoldDepth` and `UnfoldDepth`, which networks on videos are made with.
+Every layer but `FoldDepth` is told the depth, which a folded map does not show.
 """
 
 from __future__ import annotations
@@ -22,10 +23,18 @@ class FoldDepth(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         batch, depth, *rest = input_shape
-        return (batch * depth, *rest)
+        return (None if None in (batch, depth) else batch * depth, *rest)
 
     def call(self, inputs: Any) -> Any:
-        return keras.ops.reshape(inputs, self.compute_output_shape(inputs.shape))
+        return _reshaped(inputs, self.compute_output_shape(inputs.shape))
+
+
+def _reshaped(inputs: Any, shape: tuple[Any, ...]) -> Any:
+    """Splits or joins the first axes; sides that are not known are read off."""
+    count = len(shape) - 3
+    sides = keras.ops.shape(inputs)[-3:]
+    known = [-1 if side is None else side for side in shape[:count]]
+    return keras.ops.reshape(inputs, (*known, *sides))
 
 
 class _Folded(keras.layers.Layer):
@@ -60,10 +69,10 @@ class UnfoldDepth(_Folded):
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         slices, *rest = input_shape
-        return (slices // self.depth, self.depth, *rest)
+        return (None if slices is None else slices // self.depth, self.depth, *rest)
 
     def call(self, inputs: Any) -> Any:
-        return keras.ops.reshape(inputs, self.compute_output_shape(inputs.shape))
+        return _reshaped(inputs, self.compute_output_shape(inputs.shape))
 
 
 @keras.saving.register_keras_serializable(package="kerasdeconv")

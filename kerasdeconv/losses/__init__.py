@@ -22,6 +22,7 @@ from kerasdeconv.losses.latents import BernoulliNats, GaussianKL
 from kerasdeconv.losses.perceptual import Perceptual, TotalVariation, gram_matrix
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
+from kerasdeconv.losses.points import Chamfer
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "AdversarialLoss",
     "BernoulliNats",
     "Boundary",
+    "Chamfer",
     "Charbonnier",
     "CrossEntropy",
     "DenseLoss",

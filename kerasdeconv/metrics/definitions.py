@@ -69,6 +69,20 @@ def mask_iou(expected: np.ndarray, got: np.ndarray) -> float:
     return np.count_nonzero(expected & got) / union if union else 1.0
 
 
+def chamfer_distance(expected: np.ndarray, got: np.ndarray) -> float:
+    """Mean squared distance from each point of a cloud to the nearest of the other, both ways.
+
+    Fan et al., "A point set generation network for 3D object reconstruction from a single image"
+    (CVPR 2017), section 3.2, with means instead of sums.
+
+    Args:
+        expected: Points, number x coordinates.
+        got: The same, of any number.
+    """
+    away = ((np.asarray(expected, np.float64)[:, None] - got) ** 2).sum(axis=-1)
+    return float(away.min(axis=0).mean() + away.min(axis=1).mean())
+
+
 def known_mean(values: np.ndarray) -> float:
     """Mean of what is not NaN; NaN where all is."""
     known = values[~np.isnan(values)]

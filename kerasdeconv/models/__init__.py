@@ -20,6 +20,7 @@ from kerasdeconv.models.mask_segmenter import MaskSegmenter
 from kerasdeconv.models.mobile_sr import MobileSR
 from kerasdeconv.models.parts import features_of as features_of
 from kerasdeconv.models.parts import split as split
+from kerasdeconv.models.point_decoder import PointDecoder
 from kerasdeconv.models.progressive import ProgressiveDiscriminator, ProgressiveGenerator
 from kerasdeconv.models.progressive import grow as grow
 from kerasdeconv.models.pspnet import PSPNet
@@ -29,8 +30,10 @@ from kerasdeconv.models.srcnn import SRCNN
 from kerasdeconv.models.style_transfer import StyleTransfer
 from kerasdeconv.models.unet import UNet
 from kerasdeconv.models.unet3d import UNet3D
+from kerasdeconv.models.video_predictor import VideoPredictor
 from kerasdeconv.models.vnet import VNet
 from kerasdeconv.models.voxel_decoder import VoxelDecoder
+from kerasdeconv.models.voxel_net import VoxelNet
 
 __all__ = [
     "EDSR",
@@ -54,6 +57,7 @@ __all__ = [
     "MaskSegmenter",
     "MobileSR",
     "PSPNet",
+    "PointDecoder",
     "ProgressiveDiscriminator",
     "ProgressiveGenerator",
     "SegNet",
@@ -62,5 +66,7 @@ __all__ = [
     "UNet",
     "UNet3D",
     "VNet",
+    "VideoPredictor",
     "VoxelDecoder",
+    "VoxelNet",
 ]

@@ -99,15 +99,15 @@ def VoxelDecoder(
     x = layers.normalize(x, norm, "start_norm")
     x = layers.activate(x, activation, "start_act")
     for i, filters in enumerate(widths[1:]):
-        x = _double(x, filters, upsample, f"up_{i}", use_bias=norm is None)
+        x = double_voxels(x, filters, upsample, f"up_{i}", use_bias=norm is None)
         x = layers.normalize(x, norm, f"up_{i}_norm")
         x = layers.activate(x, activation, f"up_{i}_act")
-    x = _double(x, 1, upsample, "head")
+    x = double_voxels(x, 1, upsample, "head")
     return keras.Model(inputs, activate_scores(x, head_activation), name=name)
 
 
-def _double(x: Any, filters: int, method: str, name: str, **options: Any) -> Any:
-    """Doubles the sides; transposed convolutions have the paper's kernels."""
+def double_voxels(x: Any, filters: int, method: str, name: str, **options: Any) -> Any:
+    """Doubles the sides of a grid; transposed convolutions have the paper's kernels."""
     kernel = 4 if method == "transpose" else None
     return layers.upsample(x, filters, method=method, kernel_size=kernel, name=name, **options)
 

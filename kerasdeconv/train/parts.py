@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from kerasdeconv.data.pictures import Pictures, read_pictures
 from kerasdeconv.data.segmentation import labelled_samples
+from kerasdeconv.data.solid_views import SolidViews, read_solids
 from kerasdeconv.data.splits import split
 from kerasdeconv.errors import DataError
 from kerasdeconv.train.recipe import DataRecipe
@@ -72,34 +74,56 @@ def picture_parts(data: DataRecipe, folder: Path, color: str) -> tuple[Pictures,
         DataError: A folder is missing or cannot be used, or its pictures are of another size.
         ValueError: The recipe says in several ways what is for validation.
     """
-    training = _joined([read_pictures(folder / name, color) for name in data.folders])
+
+    def read(name: str) -> Pictures:
+        return read_pictures(folder / name, color)
+
+    return _parts(data, read, _joined)
+
+
+def solid_parts(data: DataRecipe, folder: Path) -> tuple[SolidViews, SolidViews]:
+    """Reads which bodies a recipe trains on, and on which it is validated.
+
+    Raises:
+        DataError: A folder is missing or cannot be used, or its bodies are of another size.
+        ValueError: The recipe says in several ways what is for validation.
+    """
+    return _parts(data, lambda name: read_solids(folder / name), _joined_solids)
+
+
+_Whole = TypeVar("_Whole", Pictures, SolidViews)
+
+
+def _parts(
+    data: DataRecipe, read: Callable[[str], _Whole], join: Callable[[list[_Whole]], _Whole]
+) -> tuple[_Whole, _Whole]:
+    """The training and validation parts of what is read whole."""
+    training = join([read(name) for name in data.folders])
     if data.validation_folders:
         if data.last:
             raise ValueError(
                 "Give last or validation_folders. "
                 f"Received: {data.last} and {list(data.validation_folders)}"
             )
-        held = [read_pictures(folder / name, color) for name in data.validation_folders]
-        return training, _joined(held)
-    if not data.last:
-        return _by_class(training, data.validation, data.split_seed)
-    if not 0 < data.last < len(training.pixels):
+        return training, join([read(name) for name in data.validation_folders])
+    numbers = list(range(len(training.pixels)))
+    if data.last and not data.last < len(numbers):
         raise ValueError(
-            f"Validation must leave some of the {len(training.pixels)} pictures for training. "
+            f"Validation must leave some of the {len(numbers)} pictures for training. "
             f"Received: {data.last}"
         )
-    cut = len(training.pixels) - data.last
-    return training.part(slice(cut)), training.part(slice(cut, None))
+    if data.last:
+        kept, held = numbers[: -data.last], numbers[-data.last :]
+    else:
+        kept, held = split(numbers, data.validation, groups=training.groups, seed=data.split_seed)
+    return training.part(np.array(kept, int)), training.part(np.array(held, int))
 
 
-def _by_class(pictures: Pictures, share: float, seed: int) -> tuple[Pictures, Pictures]:
-    """Splits pictures at random, each class by itself: files may be in order of the classes."""
-    numbers = range(len(pictures.pixels))
-    groups = None if pictures.labels is None else [f"{label:09}" for label in pictures.labels]
-    training, held = (
-        np.array(part, int) for part in split(numbers, share, groups=groups, seed=seed)
-    )
-    return pictures.part(training), pictures.part(held)
+def _joined_solids(parts: list[SolidViews]) -> SolidViews:
+    shapes = {tuple(values.shape[1:] for values in part) for part in parts}
+    if len(shapes) > 1:
+        raise DataError(f"Solids of all folders must be of one size. Received: {sorted(shapes)}")
+    return SolidViews(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _joined(parts: list[Pictures]) -> Pictures:

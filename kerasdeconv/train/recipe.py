@@ -31,7 +31,7 @@ class DataRecipe:
         split_seed: Seed of that choice.
         held_out: Names of the pictures kept instead, without suffix; "2?" is 20 to 29.
         validation_folders: Data folders for validation instead.
-        last: Whole pictures: how many at the end are kept for validation instead.
+        last: Whole pictures, and bodies: how many at the end are kept for validation instead.
         patch: Side of a patch in input pixels, or voxels.
         sides: Volumes: depth, height and width of a patch, if they differ.
         spacing: Volumes: millimetres between voxels (z, y, x) that scans are resampled to.

@@ -8,6 +8,7 @@ from kerasdeconv.metrics.streaming.generation import FID, ActiveLatents, Gaussia
 from kerasdeconv.metrics.streaming.labels import DiceCoefficient, MeanIoU, PixelAccuracy
 from kerasdeconv.metrics.streaming.masks import MaskAveragePrecision
 from kerasdeconv.metrics.streaming.pictures import PSNR, SSIM
+from kerasdeconv.metrics.streaming.solids import ChamferDistance, VoxelIoU
 
 __all__ = [
     "FID",
@@ -16,6 +17,7 @@ __all__ = [
     "SSIM",
     "AbsRel",
     "ActiveLatents",
+    "ChamferDistance",
     "DeltaAccuracy",
     "DiceCoefficient",
     "GaussianKL",
@@ -23,4 +25,5 @@ __all__ = [
     "MaskAveragePrecision",
     "MeanIoU",
     "PixelAccuracy",
+    "VoxelIoU",
 ]

@@ -17,7 +17,9 @@ from kerasdeconv.train.kinds.classification import CLASSIFICATION
 from kerasdeconv.train.kinds.generation import GENERATION
 from kerasdeconv.train.kinds.instances import INSTANCES
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
+from kerasdeconv.train.kinds.solids import POINTS, VOXELS
 from kerasdeconv.train.kinds.super_resolution import SUPER_RESOLUTION
+from kerasdeconv.train.kinds.video import VIDEO
 from kerasdeconv.train.recipe import DataRecipe, Recipe
 
 __all__ = ["KINDS", "Datasets", "Kind", "kind_of", "make_datasets"]
@@ -29,6 +31,9 @@ KINDS = {
     "generation": GENERATION,
     "classification": CLASSIFICATION,
     "autoencoding": AUTOENCODING,
+    "video": VIDEO,
+    "voxels": VOXELS,
+    "points": POINTS,
 }
 # What every kind reads.
 _COMMON = ("kind", "folders", "validation_folders", "validation", "split_seed", "batch", "steps")
