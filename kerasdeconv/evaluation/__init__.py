@@ -13,7 +13,9 @@ import keras
 from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
 from kerasdeconv.evaluation.base import Measure, Progress
+from kerasdeconv.evaluation.depth import depth, normals
 from kerasdeconv.evaluation.instances import instances
+from kerasdeconv.evaluation.pairs import disparity, flow
 from kerasdeconv.evaluation.segmentation import segmentation
 from kerasdeconv.evaluation.subjects import KerasPredictor, as_predictor, read_model
 from kerasdeconv.evaluation.super_resolution import super_resolution
@@ -24,6 +26,10 @@ MEASURES: dict[str, Measure] = {
     "segmentation": segmentation,
     "instance-segmentation": instances,
     "super-resolution": super_resolution,
+    "depth": depth,
+    "normals": normals,
+    "flow": flow,
+    "disparity": disparity,
 }
 
 
@@ -43,7 +49,9 @@ def evaluate(
         subject: A Keras model, the name of a zoo entry, a .tflite or .onnx file, or a predictor.
         data: A folder: `images/` with `masks/`, `labels/` or `instances/` for segmentation, with
             `labels/` for volumes; `images/` with `instances/` for instance segmentation;
-            high-resolution pictures, or a subfolder `HR/` of them, for super-resolution.
+            high-resolution pictures, or a subfolder `HR/` of them, for super-resolution;
+            `color/` with `depth/` for depth and normals; pictures, alone or in `HR/`, for flow and
+            disparity, which are made of them.
         recipe: A recipe whose validation part of the data is to be used alone.
         convention: For a subject that does not know its own.
         progress: Called with how many pictures are done, and how many there are.
@@ -57,7 +65,10 @@ def evaluate(
         over all instances, where the network is given the box around each, `instances` (how many),
         and `groups` as before.
         Super-resolution: `psnr_y` in dB and `ssim_y`, means over the pictures, and `pictures` with
-        the same of each.
+        the same of each. Depth: `abs_rel`, `rmse` in metres, and `delta1`, the share within a
+        factor of 1.25, over all pixels. Normals: `mean_angle` and `median_angle` in degrees, and
+        `within_11`, `within_22` and `within_30`, the shares within 11.25, 22.5 and 30 degrees. Flow
+        and disparity: `end_point_error` in pixels, and `zero`, that of answering no motion.
 
     Raises:
         ArtifactError: The file cannot be read.

@@ -14,15 +14,19 @@ from kerasdeconv.losses.labels import LabelLoss
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
+from kerasdeconv.losses.vectors import CosineDistance, EdgeAwareSmoothness, EndPointError
 
 __all__ = [
     "L1",
     "SSIM",
     "Boundary",
     "Charbonnier",
+    "CosineDistance",
     "CrossEntropy",
     "DenseLoss",
     "Dice",
+    "EdgeAwareSmoothness",
+    "EndPointError",
     "Focal",
     "Jaccard",
     "LabelLoss",

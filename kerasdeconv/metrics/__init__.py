@@ -9,9 +9,11 @@ from typing import Any
 
 _WHERE = {
     "AbsRel": "streaming",
+    "AngularError": "streaming",
     "ConfusionMatrix": "definitions",
     "DeltaAccuracy": "streaming",
     "DiceCoefficient": "streaming",
+    "EndPointError": "streaming",
     "MaskAveragePrecision": "streaming",
     "MeanIoU": "streaming",
     "PSNR": "streaming",
@@ -19,8 +21,10 @@ _WHERE = {
     "RMSE": "streaming",
     "SSIM": "streaming",
     "abs_rel": "definitions",
+    "angular_errors": "vectors",
     "average_precision": "definitions",
     "delta_accuracy": "definitions",
+    "end_point_error": "vectors",
     "known_mean": "definitions",
     "mask_average_precision": "definitions",
     "mask_iou": "definitions",

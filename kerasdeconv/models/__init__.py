@@ -1,9 +1,12 @@
 """Builders of functional Keras models, one architecture a file, named like the papers."""
 
 from kerasdeconv.models.deconvnet import DeconvNet
+from kerasdeconv.models.depthnet import DepthNet
+from kerasdeconv.models.dispnet import DispNet
 from kerasdeconv.models.edsr import EDSR
 from kerasdeconv.models.espcn import ESPCN
 from kerasdeconv.models.fcn import FCN8s, FCN16s, FCN32s
+from kerasdeconv.models.flownet_s import FlowNetS
 from kerasdeconv.models.fpn import FPN
 from kerasdeconv.models.fsrcnn import FSRCNN
 from kerasdeconv.models.lapsrn import LapSRN
@@ -12,6 +15,7 @@ from kerasdeconv.models.mask_segmenter import MaskSegmenter
 from kerasdeconv.models.mobile_sr import MobileSR
 from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.srcnn import SRCNN
+from kerasdeconv.models.surface_normals import SurfaceNormals
 from kerasdeconv.models.unet import UNet
 from kerasdeconv.models.unet3d import UNet3D
 from kerasdeconv.models.vnet import VNet
@@ -24,14 +28,18 @@ __all__ = [
     "FSRCNN",
     "SRCNN",
     "DeconvNet",
+    "DepthNet",
+    "DispNet",
     "FCN8s",
     "FCN16s",
     "FCN32s",
+    "FlowNetS",
     "LapSRN",
     "MaskHead",
     "MaskSegmenter",
     "MobileSR",
     "SegNet",
+    "SurfaceNormals",
     "UNet",
     "UNet3D",
     "VNet",

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kerasdeconv.data.depth import depth_pairs
+from kerasdeconv.data.pairs import picture_files
 from kerasdeconv.data.segmentation import labelled_samples
 from kerasdeconv.data.splits import split
 from kerasdeconv.errors import DataError
 from kerasdeconv.train.recipe import DataRecipe
+
+# How samples are read, of kinds of data that have no labels of pixels.
+_READERS: dict[str, Callable[[Path], list[Any]]] = {
+    "depth": depth_pairs,
+    "normals": depth_pairs,
+    "flow": picture_files,
+    "disparity": picture_files,
+}
 
 
 def labelled_parts(data: DataRecipe, folder: Path) -> tuple[list[Any], list[Any]]:
@@ -58,6 +69,8 @@ def validation_part(data: DataRecipe, folder: Path) -> list[Any]:
 
 
 def _samples(data: DataRecipe, folder: Path) -> list[Any]:
+    if data.kind in _READERS:
+        return _READERS[data.kind](folder)
     if data.outside is not None and not data.field:
         raise ValueError(f"Nothing is outside without a field. Received: outside={data.outside}")
     return labelled_samples(

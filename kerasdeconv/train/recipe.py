@@ -19,7 +19,8 @@ class DataRecipe:
     """What to train on.
 
     Attributes:
-        kind: "segmentation", "instance-segmentation" or "super-resolution".
+        kind: A task: "segmentation", "instance-segmentation", "super-resolution", "depth",
+            "normals", "flow" or "disparity".
         folders: Data folders, below the folder given on the command line.
         labels: Segmentation: folder of the label files, if not `instances`, `masks` or `labels`.
         field: Segmentation: folder of masks that are black where a picture has no labels.
@@ -31,7 +32,8 @@ class DataRecipe:
         held_out: Names of the pictures kept instead, without suffix; "2?" is 20 to 29.
         validation_folders: Data folders for validation instead.
         patch: Side of a patch in input pixels, or voxels.
-        sides: Volumes: depth, height and width of a patch, if they differ.
+        sides: Volumes, depth and what is learned from it, flow, disparity: height and width (and
+            depth first) of a patch, if they differ.
         spacing: Volumes: millimetres between voxels (z, y, x) that scans are resampled to.
         batch: Samples in a batch.
         steps: Batches in an epoch.
@@ -45,6 +47,8 @@ class DataRecipe:
         boxes: Instance segmentation: boxes in a patch.
         jitter: Instance segmentation: how far the edges of a box are moved at most, as a share of
             its sides.
+        focal: Normals: focal length of the camera in pixels.
+        shift: Flow and disparity: greatest motion in pixels.
     """
 
     kind: str
@@ -69,6 +73,8 @@ class DataRecipe:
     balance: float = 0.0
     boxes: int = 16
     jitter: float = 0.05
+    focal: float = 0.0
+    shift: float = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +135,8 @@ class Recipe:
         entry: Zoo entry whose network is trained.
         data: What to train on.
         fit: How to train.
+        arguments: Arguments of the entry's builder that are others in training, and leave its
+            weights as they are: `multiscale = true`.
         seed: Seed of weights and batches.
         start: Weights file to start from, relative to the folder that holds the output folder;
             layers that it does not fit start anew, as all do with None.
@@ -138,6 +146,7 @@ class Recipe:
     entry: str
     data: DataRecipe
     fit: FitRecipe
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     start: str | None = None
     compress: CompressRecipe = CompressRecipe()

@@ -80,7 +80,7 @@ def run(
 
 def _compiled(recipe: Recipe, out: Path) -> keras.Model:
     """The network with the weights to start from, an optimizer and a loss."""
-    model = zoo.load(recipe.entry, weights=None)
+    model = zoo.load(recipe.entry, weights=None, **recipe.arguments)
     if recipe.start:
         zoo.load_weights(model, out.parent / recipe.start, partial=True)
     mix_precision(model, recipe.fit.precision)

@@ -73,6 +73,11 @@ def read_lesson(job: Job, recipe: str | Path, data: str | Path | None) -> Lesson
             "Training for 8 bits has one loss for every output: give loss. "
             f"Received: losses={read.fit.losses!r}"
         )
+    if read.arguments:
+        raise ValueError(
+            "Training for 8 bits is of the network that is exported, with its arguments. "
+            f"Received: arguments={read.arguments}"
+        )
     if data is None:
         raise ExportError(
             "The recipe needs data: give the folder that holds its data folders. "

@@ -7,14 +7,17 @@ from kerasdeconv.metrics.streaming.depth import RMSE, AbsRel, DeltaAccuracy
 from kerasdeconv.metrics.streaming.labels import DiceCoefficient, MeanIoU, PixelAccuracy
 from kerasdeconv.metrics.streaming.masks import MaskAveragePrecision
 from kerasdeconv.metrics.streaming.pictures import PSNR, SSIM
+from kerasdeconv.metrics.streaming.vectors import AngularError, EndPointError
 
 __all__ = [
     "PSNR",
     "RMSE",
     "SSIM",
     "AbsRel",
+    "AngularError",
     "DeltaAccuracy",
     "DiceCoefficient",
+    "EndPointError",
     "MaskAveragePrecision",
     "MeanIoU",
     "PixelAccuracy",

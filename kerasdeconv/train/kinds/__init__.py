@@ -12,7 +12,9 @@ from pathlib import Path
 from kerasdeconv import zoo
 from kerasdeconv.errors import DataError, closest
 from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.train.kinds.depth import DEPTH, NORMALS
 from kerasdeconv.train.kinds.instances import INSTANCES
+from kerasdeconv.train.kinds.pairs import DISPARITY, FLOW
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
 from kerasdeconv.train.kinds.super_resolution import SUPER_RESOLUTION
 from kerasdeconv.train.recipe import DataRecipe, Recipe
@@ -23,6 +25,10 @@ KINDS = {
     "segmentation": SEGMENTATION,
     "instance-segmentation": INSTANCES,
     "super-resolution": SUPER_RESOLUTION,
+    "depth": DEPTH,
+    "normals": NORMALS,
+    "flow": FLOW,
+    "disparity": DISPARITY,
 }
 # What every kind reads.
 _COMMON = ("kind", "folders", "validation_folders", "validation", "split_seed", "batch", "steps")
