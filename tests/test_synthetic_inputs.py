@@ -7,7 +7,10 @@ import pytest
 
 from kerasdeconv.data.synthetic_inputs import INPUTS, synthetic_inputs
 
-SHAPES: dict[str, list[tuple[int, ...]]] = {"codes": [(7,), (2, 3)]}
+SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "codes": [(7,), (2, 3)],
+    "picture_pairs": [(16, 24, 6)],
+}
 
 
 @pytest.mark.parametrize("kind", INPUTS)

@@ -46,7 +46,7 @@ def normals_from_depth(
     depth = np.asarray(depth, float)
     v, u = grid(depth.shape)
     v, u = v - (len(depth) - 1) / 2, u - (depth.shape[1] - 1) / 2
-    scale = depth / focal if focal is not None else pitch
+    scale = depth / focal if focal is not None else np.full(depth.shape, pitch)
     points = np.stack([u * scale, v * scale, depth], axis=-1)
     known = depth > 0
     normals = np.zeros(points.shape)
@@ -99,7 +99,7 @@ class NormalPatches(DepthPatches):
         window = tuple(slice(s, s + want) for s, want in zip(starts, self.sides, strict=True))
         image, normals = image[window], normals[window]
         if rng.integers(2):
-            image, normals = image[:, ::-1], normals[:, ::-1] * np.float32([-1, 1, 1])
+            image, normals = image[:, ::-1], normals[:, ::-1] * np.array([-1, 1, 1], np.float32)
         return self._parts(self.augmentation.vary(rng, image, (0.0, 255.0)), normals)
 
     def _parts(self, image: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -21,9 +21,8 @@ def depth(
 ) -> Measured:
     """Over all pixels of all pictures whose depth is known."""
     pairs = list(_answers(predictor, data, recipe, progress, lambda depth: depth[..., None]))
-    wanted, got = (
-        np.concatenate([part.ravel() for part in parts]) for parts in zip(*pairs, strict=True)
-    )
+    wanted = np.concatenate([truth.ravel() for truth, _ in pairs])
+    got = np.concatenate([answer.ravel() for _, answer in pairs])
     figures = {
         "abs_rel": abs_rel(wanted, got),
         "rmse": rmse(wanted, got),

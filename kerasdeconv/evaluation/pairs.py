@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def _measure(
     images = [sample.read() for sample in kept(picture_files, data, recipe)]
     sides = tuple(side or _SIDE for side in predictor.input_shape[1:3])
     steps = _PAIRS * len(images)
-    options = {"patch": sides, "batch_size": 1, "steps": steps, "augment": False}
+    options: dict[str, Any] = {"patch": sides, "batch_size": 1, "steps": steps, "augment": False}
     pairs = patches(images, **options, **_motion(recipe))
     errors = []
     for done in range(steps):
@@ -53,7 +54,7 @@ def _measure(
     return Measured({"end_point_error": error, "zero": zero}, steps)
 
 
-def _motion(recipe: str | Path | None) -> dict[str, float]:
+def _motion(recipe: str | Path | None) -> dict[str, Any]:
     """How far things move: as a recipe says, or as the data sets have it."""
     if recipe is None:
         return {}

@@ -33,7 +33,7 @@ def _datasets(
     data = recipe.data
     training, validation = labelled_parts(data, folder)
     options |= {"patch": data.sides or data.patch, "batch_size": data.batch, "seed": recipe.seed}
-    varied = {} if data.augmentation is None else {"augmentation": data.augmentation}
+    varied: dict[str, Any] = {"augmentation": data.augmentation} if data.augmentation else {}
     steps = max(1, len(validation) // data.batch)
     return (
         patches(training, steps=data.steps, **varied, **options),
