@@ -205,7 +205,8 @@ def end_point(epsilon: float) -> Any:
 
 def cosine(t: Any, p: Any, valid: Any, w: Any) -> Any:
     lengths = np.linalg.norm(t, axis=-1) * np.linalg.norm(p, axis=-1)
-    return (w * (1 - (t * p).sum(axis=-1) / lengths)).ravel()
+    cosines = np.where(lengths > 0, (t * p).sum(axis=-1) / np.maximum(lengths, 1e-9), 0)
+    return (w * (1 - cosines)).ravel()
 
 
 def smoothness(sharpness: float) -> Any:

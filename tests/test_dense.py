@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from export_models import random_weights
 
-from kerasdeconv import analysis, export, layers, models, zoo
+from kerasdeconv import analysis, export, layers, losses, models, zoo
 from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.data.synthetic_inputs import synthetic_inputs
 from kerasdeconv.errors import ExportError
@@ -115,6 +115,15 @@ class TestDepthNet:
 
 
 class TestSurfaceNormals:
+    def test_unknown_normals_teach_nothing(self):
+        loss, rng = losses.CosineDistance(), np.random.default_rng(0)
+        truth, guess = (rng.normal(size=(2, 5, 6, 3)).astype(np.float32) for _ in range(2))
+        truth[:, :2] = 0
+        changed = guess.copy()
+        changed[:, :2] *= -1
+        assert loss(truth, guess) == loss(truth, changed)
+        assert loss(truth, guess) != loss(truth, -guess)
+
     def test_unit_vectors_in_the_direction_of_the_others(self):
         x = np.random.default_rng(0).uniform(0, 255, (1, 32, 64, 3)).astype(np.float32)
         unit, free = (

@@ -170,11 +170,13 @@ class TestNormals:
         np.testing.assert_array_equal(middle[0][1], middle[0][1])
 
 
-def test_rooms_have_normals(tmp_path):
-    """Walls and floors are planes: most normals are those of few directions."""
+def test_walls_face_who_sees_them(tmp_path):
     write_synthetic("rooms", tmp_path, count=1, size=(48, 64))
     _, depth = depth_pairs(tmp_path)[0].read()
-    normals = normals_from_depth(depth, focal=0.9 * 64, reach=2)
+    focal = 0.9 * 64
+    normals = normals_from_depth(depth, focal=focal, reach=2)
+    y, x = grid((48, 64))
+    rays = np.stack([(x - 31.5) / focal, (y - 23.5) / focal, np.ones_like(x)], axis=-1)
     known = normals.any(axis=-1)
     assert known.mean() > 0.5
-    assert (normals[known][:, 2] <= 1e-3).mean() > 0.95
+    assert ((normals * rays).sum(axis=-1)[known] < 0).mean() > 0.95

@@ -103,4 +103,5 @@ class NormalPatches(DepthPatches):
         return self._parts(self.augmentation.vary(rng, image, (0.0, 255.0)), normals)
 
     def _parts(self, image: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, ...]:
-        return image, depth, depth.any(axis=-1).astype(np.float32)
+        weights: np.ndarray = np.asarray(depth.any(axis=-1), np.float32)
+        return image, depth, weights

@@ -57,7 +57,7 @@ def SurfaceNormals(
 
     Returns:
         A model from N x H x W x C to N x H x W x 3: how far a step along the normal goes to the
-        right, down, and away from the camera. Surfaces that are seen face it: the last is negative.
+        right, down, and away from the camera. A wall straight ahead has (0, 0, -1).
 
     Raises:
         ValueError: An argument is out of range, or a side is no multiple of 32; the message names
