@@ -196,6 +196,32 @@ def scale_invariant(balance: float) -> Any:
     return of_sample
 
 
+def end_point(epsilon: float) -> Any:
+    def of_sample(t, p, valid, w):
+        return (w * np.sqrt(np.linalg.norm(p - t, axis=-1) ** 2 + epsilon**2)).ravel()
+
+    return of_sample
+
+
+def cosine(t: Any, p: Any, valid: Any, w: Any) -> Any:
+    lengths = np.linalg.norm(t, axis=-1) * np.linalg.norm(p, axis=-1)
+    cosines = np.where(lengths > 0, (t * p).sum(axis=-1) / np.maximum(lengths, 1e-9), 0)
+    return (w * (1 - cosines)).ravel()
+
+
+def smoothness(sharpness: float) -> Any:
+    def of_sample(t, p, valid, w):
+        total = 0.0
+        for axis in range(t.ndim - 1):
+            edges, changes = (np.abs(np.diff(x, axis=axis)).mean(axis=-1) for x in (t, p))
+            n = t.shape[axis]
+            parts = (np.take(w, range(n - 1), axis), np.take(w, range(1, n), axis))
+            total += (np.minimum(*parts) * changes * np.exp(-sharpness * edges)).mean()
+        return total
+
+    return of_sample
+
+
 _L = losses
 CASES = {
     "cross_entropy": Case(_L.CrossEntropy, cross_entropy()),
@@ -261,6 +287,14 @@ CASES = {
     "l1": Case(_L.L1, by_pixel(np.abs), "pictures"),
     "ssim": Case(_L.SSIM, ssim(255), "pictures"),
     "ssim of ones": Case(lambda: _L.SSIM(peak=400.0), ssim(400), "pictures"),
+    "end_point_error": Case(_L.EndPointError, end_point(1e-3), "pictures", least=1e-3),
+    "end_point_error smooth": Case(
+        lambda: _L.EndPointError(epsilon=30.0), end_point(30.0), "pictures", least=30.0
+    ),
+    "cosine_distance": Case(_L.CosineDistance, cosine, "pictures"),
+    "edge_aware_smoothness": Case(
+        lambda: _L.EdgeAwareSmoothness(sharpness=0.02), smoothness(0.02), "pictures", least=None
+    ),
     "depth": Case(_L.ScaleInvariantDepth, scale_invariant(0.5), "depth"),
     "depth, any scale": Case(
         lambda: _L.ScaleInvariantDepth(balance=1.0), scale_invariant(1.0), "depth"

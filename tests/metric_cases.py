@@ -106,6 +106,29 @@ def over_depths(measure: Any) -> Any:
     return expected
 
 
+def vectors(channels: int) -> Any:
+    """Vectors, of which a third are unknown: of length 0."""
+
+    def batches() -> list[Batch]:
+        rng = np.random.default_rng(5)
+        made: list[Batch] = []
+        for size in (2, 1):
+            truth = rng.normal(size=(size, 6, 5, channels)).astype(np.float32)
+            guess = truth + rng.normal(size=truth.shape).astype(np.float32)
+            truth[rng.random(truth.shape[:-1]) < 1 / 3] = 0
+            made.append((truth, guess, None))
+        return made
+
+    return batches
+
+
+def over_vectors(measure: Any) -> Any:
+    def expected(batches: list[Batch]) -> float:
+        return measure(*(np.concatenate([batch[i] for batch in batches]) for i in (0, 1)))
+
+    return expected
+
+
 def masks() -> list[Batch]:
     """Boxes with masks that are about right, some of them only there to fill a patch."""
     rng = np.random.default_rng(4)
@@ -174,6 +197,15 @@ CASES = {
         lambda: _M.DeltaAccuracy(1.1),
         depths,
         over_depths(lambda t, g: metrics.delta_accuracy(t, g, 1.1)),
+    ),
+    "end_point_error": Case(_M.EndPointError, vectors(2), over_vectors(metrics.end_point_error)),
+    "end_point_error of disparity": Case(
+        _M.EndPointError, vectors(1), over_vectors(metrics.end_point_error)
+    ),
+    "angular_error": Case(
+        _M.AngularError,
+        vectors(3),
+        over_vectors(lambda t, g: float(metrics.angular_errors(t, g).mean())),
     ),
     "mask_ap": Case(_M.MaskAveragePrecision, masks, over_masks(1000)),
     "mask_ap few": Case(lambda: _M.MaskAveragePrecision(bins=7), masks, over_masks(7)),

@@ -10,6 +10,7 @@ from kerasdeconv.data.synthetic_inputs import INPUTS, synthetic_inputs
 SHAPES: dict[str, list[tuple[int, ...]]] = {
     "codes": [(7,), (2, 3)],
     "moving_digits": [(4, 16, 20, 1)],
+    "picture_pairs": [(16, 24, 6)],
 }
 
 

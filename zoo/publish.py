@@ -119,6 +119,23 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         "title": "512 other solids",
         "figures": {"chamfer_distance": ("chamfer distance", 5)},
     },
+    ("depth", "depth_7scenes"): {
+        "folder": "depth_7scenes",
+        "title": "7-Scenes, the last 16 of 76 frames of one room",
+        "figures": {
+            "abs_rel": ("absolute relative error", 4),
+            "rmse": ("RMSE (m)", 3),
+            "delta1": ("share within a factor of 1.25", 4),
+        },
+    },
+    ("flow", "sr_t91"): {
+        "folder": "sr_set5",
+        "title": "Set5, moved",
+        "figures": {
+            "end_point_error": ("end-point error (pixels)", 3),
+            "zero": ("end-point error of no motion (pixels)", 3),
+        },
+    },
 }
 CALIBRATING = 100  # samples of the training data
 
@@ -196,7 +213,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
 def training_samples(model: Any, card: Card, recipe: Recipe, data: Path) -> list[Any]:
     """Inputs of the training part of the data, in random order."""
     shape = (1, *card.export_size, model.inputs[0].shape[-1])
-    if card.task in ("segmentation", "instance-segmentation"):
+    if card.task in ("segmentation", "instance-segmentation", "depth", "normals"):
         pictures = [sample.read()[0] for sample in labelled_parts(recipe.data, data)[0]]
     elif card.task == "super-resolution":
         folders = [data / name for name in recipe.data.folders]

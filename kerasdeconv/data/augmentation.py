@@ -104,7 +104,7 @@ class Augmentation:
         Raises:
             ValueError: There is no axis that `flip` names.
         """
-        offsets, zoom = self._offsets(rng, sides)
+        offsets, zoom = self.offsets(rng, sides)
         places = offsets + np.reshape(
             _centre(rng, labels.shape, sides, zoom, at), (-1, *(1 for _ in sides))
         )
@@ -152,8 +152,19 @@ class Augmentation:
             varied = np.clip(varied, *value_range)
         return varied.astype(np.float32)
 
-    def _offsets(self, rng: np.random.Generator, sides: Sequence[int]) -> tuple[np.ndarray, float]:
-        """Where in the picture a patch's pixels lie from its middle, and the magnification."""
+    def offsets(self, rng: np.random.Generator, sides: Sequence[int]) -> tuple[np.ndarray, float]:
+        """Draws where in a picture a patch's pixels lie.
+
+        Args:
+            rng: Where random numbers come from.
+            sides: The patch's sides.
+
+        Returns:
+            Places from the patch's middle, rank x sides, and the magnification.
+
+        Raises:
+            ValueError: There is no axis that `flip` names.
+        """
         rank = len(sides)
         if any(axis >= rank for axis in self.flip):
             raise ValueError(f"flip must name axes below {rank}. Received: {self.flip}")

@@ -140,7 +140,7 @@ class DepthPatches(RandomPatches):
         self,
         pairs: Sequence[DepthPair],
         *,
-        patch: int | tuple[int, int] = 256,
+        patch: int | tuple[int, ...] = 256,
         limit: float = math.inf,
         augmentation: Augmentation = _AUGMENTATION,
         batch_size: int = 8,
@@ -177,7 +177,7 @@ class DepthPatches(RandomPatches):
         return self._parts(self.augmentation.vary(rng, image, (0.0, 255.0)), depth)
 
     def _middle(self, image: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, ...]:
-        starts = [(have - want) // 2 for have, want in zip(depth.shape, self.sides, strict=True)]
+        starts = [(h - w) // 2 for h, w in zip(image.shape[:2], self.sides, strict=True)]
         window = tuple(slice(s, s + want) for s, want in zip(starts, self.sides, strict=True))
         return self._parts(image[window].astype(np.float32), depth[window])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kerasdeconv.convention import Diffusion
+from kerasdeconv.data.flow import moved
 from kerasdeconv.data.motion import moving
 from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.data.synthetic_scenes import digit
@@ -23,8 +24,9 @@ def synthetic_inputs(
 
     Args:
         kind: One of `INPUTS`: "codes" (normally distributed numbers), "noised_digits" (gray
-            pictures at a step of their way to noise, and the step, by the default `Diffusion`), or
-            "moving_digits" (frames, each frames x height x width x channels, pixels in [0, 255]).
+            pictures at a step of their way to noise, and the step, by the default `Diffusion`),
+            "moving_digits" (frames, each frames x height x width x channels, pixels in [0, 255]),
+            or "picture_pairs" (two pictures in [0, 255] on six channels, the second moved).
         count: How many.
         shapes: Shape of each input, without the batch axis.
         seed: Seed.
@@ -65,8 +67,17 @@ def _moving_digits(rng: np.random.Generator, shapes: Shapes) -> list[np.ndarray]
     return videos
 
 
+def _picture_pairs(rng: np.random.Generator, shapes: Shapes) -> list[np.ndarray]:
+    ((height, width, _),) = shapes
+    seed = int(rng.integers(2**31))
+    (picture,) = synthetic_samples("textures", 1, (height, width), seed)
+    first, second, _ = moved(rng, picture, (height, width), shift=8.0)
+    return [np.concatenate([first, second], axis=-1)]
+
+
 INPUTS: dict[str, Callable[[np.random.Generator, Shapes], list[np.ndarray]]] = {
     "codes": _codes,
     "noised_digits": _noised_digits,
     "moving_digits": _moving_digits,
+    "picture_pairs": _picture_pairs,
 }

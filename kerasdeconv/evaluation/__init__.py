@@ -15,8 +15,10 @@ from kerasdeconv.convention import Convention
 from kerasdeconv.evaluation.autoencoding import autoencoding
 from kerasdeconv.evaluation.base import Measure, Progress
 from kerasdeconv.evaluation.classification import classification
+from kerasdeconv.evaluation.depth import depth, normals
 from kerasdeconv.evaluation.generators import generators
 from kerasdeconv.evaluation.instances import instances
+from kerasdeconv.evaluation.pairs import disparity, flow
 from kerasdeconv.evaluation.segmentation import segmentation
 from kerasdeconv.evaluation.solids import points, voxels
 from kerasdeconv.evaluation.subjects import KerasPredictor, as_predictor, read_model
@@ -35,6 +37,10 @@ MEASURES: dict[str, Measure] = {
     "video": video,
     "voxels": voxels,
     "points": points,
+    "depth": depth,
+    "normals": normals,
+    "flow": flow,
+    "disparity": disparity,
 }
 
 
@@ -57,7 +63,9 @@ def evaluate(
             high-resolution pictures, or a subfolder `HR/` of them, for super-resolution;
             pictures of one size, see `kerasdeconv.data.read_pictures`, for classification,
             autoencoding and generation, and for video, in which they move;
-            what `write_synthetic("solids", ...)` writes for voxels and points.
+            what `write_synthetic("solids", ...)` writes for voxels and points;
+            `color/` with `depth/` for depth and normals; pictures, alone or in `HR/`, for flow and
+            disparity, which are made of them.
         recipe: A recipe whose validation part of the data is to be used alone.
         convention: For a subject that does not know its own.
         progress: Called with how many pictures are done, and how many there are.
@@ -79,6 +87,10 @@ def evaluate(
         move, `psnr` in dB, its mean over all frames, `psnr_last_frame`, that of the last frame that
         is seen, `psnr_gain`, how much that is surpassed by, and `psnr_by_frame`. Voxels:
         `voxel_iou`, points: `chamfer_distance`, means over the bodies.
+        Depth: `abs_rel`, `rmse` in metres, and `delta1`, the share within a
+        factor of 1.25, over all pixels. Normals: `mean_angle` and `median_angle` in degrees, and
+        `within_11`, `within_22` and `within_30`, the shares within 11.25, 22.5 and 30 degrees. Flow
+        and disparity: `end_point_error` in pixels, and `zero`, that of answering no motion.
 
     Raises:
         ArtifactError: The file cannot be read.

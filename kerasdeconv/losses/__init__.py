@@ -24,6 +24,7 @@ from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
 from kerasdeconv.losses.points import Chamfer
 from kerasdeconv.losses.regions import Dice, Jaccard, Lovasz, Tversky, sparse_dice
+from kerasdeconv.losses.vectors import CosineDistance, EdgeAwareSmoothness, EndPointError
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
@@ -34,9 +35,12 @@ __all__ = [
     "Boundary",
     "Chamfer",
     "Charbonnier",
+    "CosineDistance",
     "CrossEntropy",
     "DenseLoss",
     "Dice",
+    "EdgeAwareSmoothness",
+    "EndPointError",
     "Focal",
     "GaussianKL",
     "Jaccard",

@@ -8,10 +8,13 @@ from kerasdeconv.models.classifier import Classifier
 from kerasdeconv.models.dcgan import DCGANDiscriminator, DCGANGenerator
 from kerasdeconv.models.deconvnet import DeconvNet
 from kerasdeconv.models.deeplab_v3_plus import DeepLabV3Plus
+from kerasdeconv.models.depthnet import DepthNet
 from kerasdeconv.models.diffusion_unet import DiffusionUNet
+from kerasdeconv.models.dispnet import DispNet
 from kerasdeconv.models.edsr import EDSR
 from kerasdeconv.models.espcn import ESPCN
 from kerasdeconv.models.fcn import FCN8s, FCN16s, FCN32s
+from kerasdeconv.models.flownet_s import FlowNetS
 from kerasdeconv.models.fpn import FPN
 from kerasdeconv.models.fsrcnn import FSRCNN
 from kerasdeconv.models.lapsrn import LapSRN
@@ -28,6 +31,7 @@ from kerasdeconv.models.segnet import SegNet
 from kerasdeconv.models.semantic_fpn import SemanticFPN
 from kerasdeconv.models.srcnn import SRCNN
 from kerasdeconv.models.style_transfer import StyleTransfer
+from kerasdeconv.models.surface_normals import SurfaceNormals
 from kerasdeconv.models.unet import UNet
 from kerasdeconv.models.unet3d import UNet3D
 from kerasdeconv.models.video_predictor import VideoPredictor
@@ -48,10 +52,13 @@ __all__ = [
     "DCGANGenerator",
     "DeconvNet",
     "DeepLabV3Plus",
+    "DepthNet",
     "DiffusionUNet",
+    "DispNet",
     "FCN8s",
     "FCN16s",
     "FCN32s",
+    "FlowNetS",
     "LapSRN",
     "MaskHead",
     "MaskSegmenter",
@@ -63,6 +70,7 @@ __all__ = [
     "SegNet",
     "SemanticFPN",
     "StyleTransfer",
+    "SurfaceNormals",
     "UNet",
     "UNet3D",
     "VNet",

@@ -10,12 +10,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from kerasdeconv.data.depth import depth_pairs
+from kerasdeconv.data.pairs import picture_files
 from kerasdeconv.data.pictures import Pictures, read_pictures
 from kerasdeconv.data.segmentation import labelled_samples
 from kerasdeconv.data.solid_views import SolidViews, read_solids
 from kerasdeconv.data.splits import split
 from kerasdeconv.errors import DataError
 from kerasdeconv.train.recipe import DataRecipe
+
+# How samples are read, of kinds of data that have no labels of pixels.
+_READERS: dict[str, Callable[[Path], list[Any]]] = {
+    "depth": depth_pairs,
+    "normals": depth_pairs,
+    "flow": picture_files,
+    "disparity": picture_files,
+}
 
 
 def labelled_parts(data: DataRecipe, folder: Path) -> tuple[list[Any], list[Any]]:
@@ -138,6 +148,8 @@ def _joined(parts: list[Pictures]) -> Pictures:
 
 
 def _samples(data: DataRecipe, folder: Path) -> list[Any]:
+    if data.kind in _READERS:
+        return _READERS[data.kind](folder)
     if data.outside is not None and not data.field:
         raise ValueError(f"Nothing is outside without a field. Received: outside={data.outside}")
     return labelled_samples(

@@ -33,7 +33,8 @@ class DataRecipe:
         validation_folders: Data folders for validation instead.
         last: Whole pictures, and bodies: how many at the end are kept for validation instead.
         patch: Side of a patch in input pixels, or voxels.
-        sides: Volumes: depth, height and width of a patch, if they differ.
+        sides: Volumes, depth and what is learned from it, flow, disparity: height and width (and
+            depth first) of a patch, if they differ.
         spacing: Volumes: millimetres between voxels (z, y, x) that scans are resampled to.
         batch: Samples in a batch.
         steps: Batches in an epoch.
@@ -49,6 +50,8 @@ class DataRecipe:
             its sides.
         annealing: Variational autoencoding: epochs in which what the posterior costs gets its
             weight.
+        focal: Normals: focal length of the camera in pixels.
+        shift: Flow and disparity: greatest motion in pixels.
     """
 
     kind: str
@@ -75,6 +78,8 @@ class DataRecipe:
     boxes: int = 16
     jitter: float = 0.05
     annealing: int = 0
+    focal: float = 0.0
+    shift: float = 8.0
 
     def __post_init__(self) -> None:
         _check_ranges(
@@ -87,6 +92,9 @@ class DataRecipe:
             balance=(0, 1),
             boxes=(1, math.inf),
             jitter=(0, math.inf),
+            annealing=(0, math.inf),
+            focal=(0, math.inf),
+            shift=(0, math.inf),
         )
 
 
@@ -190,6 +198,8 @@ class Recipe:
         entry: Zoo entry whose network is trained.
         data: What to train on.
         fit: How to train.
+        arguments: Arguments of the entry's builder that are others in training, and leave its
+            weights as they are: `multiscale = true`.
         seed: Seed of weights and batches.
         start: Weights file to start from, relative to the folder that holds the output folder;
             layers that it does not fit start anew, as all do with None.
@@ -199,6 +209,7 @@ class Recipe:
     entry: str
     data: DataRecipe
     fit: FitRecipe
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     start: str | None = None
     compress: CompressRecipe = CompressRecipe()

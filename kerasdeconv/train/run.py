@@ -84,7 +84,7 @@ def run(
 
 def _network(recipe: Recipe, out: Path) -> keras.Model:
     """The network with the weights to start from."""
-    model = zoo.load(recipe.entry, weights=None)
+    model = zoo.load(recipe.entry, weights=None, **recipe.arguments)
     if recipe.start:
         zoo.load_weights(model, out.parent / recipe.start, partial=True)
     mix_precision(model, recipe.fit.precision)

@@ -112,7 +112,7 @@ def _moved(model: Any, ranges: dict[str, Range]) -> dict[str, Range]:
     for node in model.graph.node:
         if node.op_type in MOVES or node.op_type == "Concat":
             sources = node.input if node.op_type == "Concat" else node.input[:1]
-            found = {ranges.get(name) for name in sources}
+            found: set[Any] = {ranges.get(name) for name in sources}
             if len(found) == 1 and None not in found and node.output[0] in ranges:
                 ranges[node.output[0]] = next(iter(found))
     return ranges

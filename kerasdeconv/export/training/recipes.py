@@ -68,6 +68,11 @@ def read_lesson(job: Job, recipe: str | Path, data: str | Path | None) -> Lesson
             f"Received: start={read.start!r}, weight_decay={read.fit.weight_decay}, "
             f"statistics={read.fit.statistics}"
         )
+    if read.arguments:
+        raise ValueError(
+            "Training for 8 bits is of the network that is exported, with its arguments. "
+            f"Received: arguments={read.arguments}"
+        )
     if read.fit.losses:
         raise ValueError(
             "Training for 8 bits has one loss for every output: give loss. "

@@ -9,6 +9,7 @@ from kerasdeconv.metrics.streaming.labels import DiceCoefficient, MeanIoU, Pixel
 from kerasdeconv.metrics.streaming.masks import MaskAveragePrecision
 from kerasdeconv.metrics.streaming.pictures import PSNR, SSIM
 from kerasdeconv.metrics.streaming.solids import ChamferDistance, VoxelIoU
+from kerasdeconv.metrics.streaming.vectors import AngularError, EndPointError
 
 __all__ = [
     "FID",
@@ -17,9 +18,11 @@ __all__ = [
     "SSIM",
     "AbsRel",
     "ActiveLatents",
+    "AngularError",
     "ChamferDistance",
     "DeltaAccuracy",
     "DiceCoefficient",
+    "EndPointError",
     "GaussianKL",
     "InceptionScore",
     "MaskAveragePrecision",

@@ -14,8 +14,10 @@ from kerasdeconv.errors import DataError, closest
 from kerasdeconv.train.kinds.autoencoding import AUTOENCODING
 from kerasdeconv.train.kinds.base import Datasets, Kind
 from kerasdeconv.train.kinds.classification import CLASSIFICATION
+from kerasdeconv.train.kinds.depth import DEPTH, NORMALS
 from kerasdeconv.train.kinds.generation import GENERATION
 from kerasdeconv.train.kinds.instances import INSTANCES
+from kerasdeconv.train.kinds.pairs import DISPARITY, FLOW
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
 from kerasdeconv.train.kinds.solids import POINTS, VOXELS
 from kerasdeconv.train.kinds.super_resolution import SUPER_RESOLUTION
@@ -34,6 +36,10 @@ KINDS = {
     "video": VIDEO,
     "voxels": VOXELS,
     "points": POINTS,
+    "depth": DEPTH,
+    "normals": NORMALS,
+    "flow": FLOW,
+    "disparity": DISPARITY,
 }
 # What every kind reads.
 _COMMON = ("kind", "folders", "validation_folders", "validation", "split_seed", "batch", "steps")

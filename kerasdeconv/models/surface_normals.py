@@ -1,0 +1,99 @@
+"""SurfaceNormals: which way the surface faces that each pixel shows, from one picture.
+
+As in Eigen and Fergus, "Predicting depth, surface normals and semantic labels with a common
+multi-scale convolutional architecture" (ICCV 2015), https://arxiv.org/abs/1411.4734: a network for
+depth that gives three numbers a pixel instead, made a unit vector, and learns the dot product
+(`kerasdeconv.losses.CosineDistance`). The network is `DepthNet`'s here.
+
+Integers of 8 bits have no square root in the runtimes: an int8 export refuses the layer that makes
+unit vectors, "head_activation", unless it is allowed to stay in float, or left to the caller with
+`head_activation=None`: the direction is the answer then, whatever the length.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+
+from kerasdeconv.errors import closest
+from kerasdeconv.models.encoders import encode
+from kerasdeconv.models.fast_decoder import decode
+from kerasdeconv.models.heads import check_input_shape, check_sides, multiple_of
+
+
+def SurfaceNormals(
+    input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    *,
+    encoder: str = "mobilenet_v2",
+    encoder_weights: str | Path | None = None,
+    encoder_width: int | None = None,
+    width: int = 32,
+    upsample: str = "resize_nearest",
+    kernel_size: int = 5,
+    separable: bool = True,
+    norm: str | None = "batch",
+    activation: str = "relu",
+    head_activation: str | None = "unit",
+    include_rescaling: bool = True,
+    name: str = "surface_normals",
+) -> keras.Model:
+    """Builds a network for surface normals.
+
+    Args:
+        input_shape: See `DepthNet`.
+        encoder: See `DepthNet`.
+        encoder_weights: See `DepthNet`.
+        encoder_width: See `DepthNet`.
+        width: See `DepthNet`.
+        upsample: See `DepthNet`.
+        kernel_size: See `DepthNet`.
+        separable: See `DepthNet`.
+        norm: See `DepthNet`.
+        activation: See `DepthNet`.
+        head_activation: "unit" for unit vectors, None for vectors of any length.
+        include_rescaling: Whether the input is pixels in [0, 255], instead of [0, 1].
+        name: Name of the model.
+
+    Returns:
+        A model from N x H x W x C to N x H x W x 3: how far a step along the normal goes to the
+        right, down, and away from the camera. A wall straight ahead has (0, 0, -1).
+
+    Raises:
+        ValueError: An argument is out of range, or a side is no multiple of 32; the message names
+            the nearest.
+        WeightsError: The encoder's weights are missing, damaged, unreachable, or do not fit.
+
+    Example:
+        >>> SurfaceNormals((224, 224, 3)).output_shape
+        (None, 224, 224, 3)
+    """
+    check_input_shape(input_shape, (2,))
+    check_sides("SurfaceNormals", input_shape[:-1], multiple_of(32))
+    if head_activation not in ("unit", None):
+        raise ValueError(
+            f"head_activation is 'unit' or None. {closest(head_activation, ['unit'])} "
+            f"Received: {head_activation!r}"
+        )
+    inputs = keras.Input(input_shape, name="input")
+    maps = encode(
+        encoder,
+        inputs,
+        weights=encoder_weights,
+        width=encoder_width,
+        include_rescaling=include_rescaling,
+    )
+    x = decode(
+        maps,
+        width=width,
+        upsample=upsample,
+        kernel_size=kernel_size,
+        separable=separable,
+        norm=norm,
+        activation=activation,
+    )
+    x = keras.layers.Conv2D(3, 1, name="head")(x)
+    if head_activation == "unit":
+        # float32 under mixed precision: a square may leave the range of float16.
+        x = keras.layers.UnitNormalization(-1, dtype="float32", name="head_activation")(x)
+    return keras.Model(inputs, x, name=name)
