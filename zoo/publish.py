@@ -55,6 +55,11 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         "title": "DSB 2018 validation split, true boxes given",
         "figures": {"mean_iou": ("mean IoU over instances", 4)},
     },
+    ("instance-detection", "dsb2018_nuclei"): {
+        "folder": "dsb2018_nuclei",
+        "title": "DSB 2018 validation split",
+        "figures": {"ap_50": ("mask AP at IoU 0.5", 4), "ap": ("mask AP", 4)},
+    },
     ("segmentation", "msd_hippocampus"): {
         "folder": "msd_hippocampus",
         "title": "MSD hippocampus validation split",

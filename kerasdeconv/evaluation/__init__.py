@@ -13,6 +13,7 @@ import keras
 from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
 from kerasdeconv.evaluation.base import Measure, Progress
+from kerasdeconv.evaluation.detection import detection
 from kerasdeconv.evaluation.instances import instances
 from kerasdeconv.evaluation.segmentation import segmentation
 from kerasdeconv.evaluation.subjects import KerasPredictor, as_predictor, read_model
@@ -23,6 +24,7 @@ __all__ = ["MEASURES", "KerasPredictor", "as_predictor", "evaluate", "read_model
 MEASURES: dict[str, Measure] = {
     "segmentation": segmentation,
     "instance-segmentation": instances,
+    "instance-detection": detection,
     "super-resolution": super_resolution,
 }
 
@@ -55,7 +57,9 @@ def evaluate(
         where the data knows kinds; for volumes `dice` is the mean over the volumes, and `mean_dice`
         its mean over all classes but the first, the background. Instance segmentation: `mean_iou`
         over all instances, where the network is given the box around each, `instances` (how many),
-        and `groups` as before.
+        and `groups` as before. Instance detection: `ap`, the average precision of masks, mean over
+        the thresholds of intersection over union 0.50, 0.55, ... 0.95, `ap_50` and `ap_75` at one,
+        `instances`, and `groups`.
         Super-resolution: `psnr_y` in dB and `ssim_y`, means over the pictures, and `pictures` with
         the same of each.
 

@@ -10,6 +10,7 @@ import keras  # noqa: F401
 
 from kerasdeconv.losses.base import DenseLoss, NamedLoss, WeightedSum
 from kerasdeconv.losses.depth import ScaleInvariantDepth
+from kerasdeconv.losses.detection import BoxGIoU, CentreFocal
 from kerasdeconv.losses.labels import LabelLoss
 from kerasdeconv.losses.pictures import L1, SSIM, Charbonnier, charbonnier, ssim_map
 from kerasdeconv.losses.pixels import Boundary, CrossEntropy, Focal
@@ -19,6 +20,8 @@ __all__ = [
     "L1",
     "SSIM",
     "Boundary",
+    "BoxGIoU",
+    "CentreFocal",
     "Charbonnier",
     "CrossEntropy",
     "DenseLoss",

@@ -20,6 +20,8 @@ _WHERE = {
     "SSIM": "streaming",
     "abs_rel": "definitions",
     "average_precision": "definitions",
+    "found_average_precision": "definitions",
+    "found_hits": "definitions",
     "delta_accuracy": "definitions",
     "known_mean": "definitions",
     "mask_average_precision": "definitions",

@@ -6,6 +6,7 @@ from kerasdeconv.models.espcn import ESPCN
 from kerasdeconv.models.fcn import FCN8s, FCN16s, FCN32s
 from kerasdeconv.models.fpn import FPN
 from kerasdeconv.models.fsrcnn import FSRCNN
+from kerasdeconv.models.instance_segmenter import InstanceSegmenter
 from kerasdeconv.models.lapsrn import LapSRN
 from kerasdeconv.models.mask_head import MaskHead
 from kerasdeconv.models.mask_segmenter import MaskSegmenter
@@ -27,6 +28,7 @@ __all__ = [
     "FCN8s",
     "FCN16s",
     "FCN32s",
+    "InstanceSegmenter",
     "LapSRN",
     "MaskHead",
     "MaskSegmenter",

@@ -20,7 +20,7 @@ class DataRecipe:
     """What to train on.
 
     Attributes:
-        kind: "segmentation", "instance-segmentation" or "super-resolution".
+        kind: "segmentation", "instance-segmentation", "instance-detection" or "super-resolution".
         folders: Data folders, below the folder given on the command line.
         labels: Segmentation: folder of the label files, if not `instances`, `masks` or `labels`.
         field: Segmentation: folder of masks that are black where a picture has no labels.
@@ -44,9 +44,9 @@ class DataRecipe:
             data sets vary without it.
         balance: Segmentation, of instances and volumes too: share of the patches that are cut
             around a pixel of a class, all classes equally often.
-        boxes: Instance segmentation: boxes in a patch.
-        jitter: Instance segmentation: how far the edges of a box are moved at most, as a share of
-            its sides.
+        boxes: Instance segmentation and detection: boxes in a patch, whose masks are learned.
+        jitter: Instance segmentation and detection: how far the edges of a box are moved at
+            most, as a share of its sides.
     """
 
     kind: str
@@ -159,8 +159,9 @@ class Recipe:
         data: What to train on.
         fit: How to train.
         seed: Seed of weights and batches.
-        start: Weights file to start from, relative to the folder that holds the output folder;
-            layers that it does not fit start anew, as all do with None.
+        start: Weights to start from: those of a trained zoo entry, by its name, or an .npz file,
+            relative to the folder that holds the output folder; layers that they do not fit start
+            anew, as all do with None.
         compress: Pruning and clustering; only for exports that train (`qat=`).
     """
 

@@ -80,9 +80,9 @@ def run(
 
 def _compiled(recipe: Recipe, out: Path) -> keras.Model:
     """The network with the weights to start from, an optimizer and a loss."""
-    model = zoo.load(recipe.entry, weights=None)
+    model = zoo.load(recipe.entry, weights=None, **kind_of(recipe).arguments)
     if recipe.start:
-        zoo.load_weights(model, out.parent / recipe.start, partial=True)
+        zoo.load_weights(model, _starting_weights(recipe.start, out), partial=True)
     mix_precision(model, recipe.fit.precision)
     model.compile(
         optimizer=make_optimizer(recipe.fit, recipe.fit.epochs * recipe.data.steps),
@@ -90,6 +90,11 @@ def _compiled(recipe: Recipe, out: Path) -> keras.Model:
         weighted_metrics=kind_of(recipe).metrics(model),
     )
     return model
+
+
+def _starting_weights(start: str, out: Path) -> Path:
+    """The file that a recipe starts from: one by its path, or the trained one of a zoo entry."""
+    return out.parent / start if start.endswith(".npz") else zoo.trained_weights(start)
 
 
 def _clear(out: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from kerasdeconv import zoo
 from kerasdeconv.errors import DataError, closest
 from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.train.kinds.detection import DETECTION
 from kerasdeconv.train.kinds.instances import INSTANCES
 from kerasdeconv.train.kinds.segmentation import SEGMENTATION
 from kerasdeconv.train.kinds.super_resolution import SUPER_RESOLUTION
@@ -22,6 +23,7 @@ __all__ = ["KINDS", "Datasets", "Kind", "kind_of", "make_datasets"]
 KINDS = {
     "segmentation": SEGMENTATION,
     "instance-segmentation": INSTANCES,
+    "instance-detection": DETECTION,
     "super-resolution": SUPER_RESOLUTION,
 }
 # What every kind reads.

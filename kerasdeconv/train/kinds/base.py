@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,12 @@ class Kind:
     Attributes:
         datasets: Makes the training and validation data of a recipe, below a folder.
         fields: Names of the `DataRecipe` fields that it reads beside those that all kinds read.
-        metrics: The weighted metrics to log for a model.
+        metrics: The weighted metrics to log for a model, also by the name of its output.
+        arguments: Arguments of the builder with which an entry is built to learn from these data,
+            beside its own: those of a form of the network that has the same weights.
     """
 
     datasets: Callable[[Recipe, Path], Datasets]
     fields: tuple[str, ...]
-    metrics: Callable[[keras.Model], list[Any]] = _no_metrics
+    metrics: Callable[[keras.Model], list[Any] | dict[str, Any]] = _no_metrics
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
