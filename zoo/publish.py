@@ -84,6 +84,8 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         "figures": _IOU,
     },
 }
+# Layers that stay in float in int8 files, by task.
+IN_FLOAT = {"instance-detection": ("distances", "find", "roi_align")}
 CALIBRATING = 100  # samples of the training data
 
 
@@ -138,7 +140,14 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
             calibrations = ["synthetic"] if card.calibration or precision != "int8" else []
             for calibration in [*calibrations, *["training pictures"] * (precision == "int8")]:
                 samples = real if calibration == "training pictures" else None
-                report = export(model, out, target=target, precision=precision, calibration=samples)
+                report = export(
+                    model,
+                    out,
+                    target=target,
+                    precision=precision,
+                    calibration=samples,
+                    allow_float=IN_FLOAT.get(card.task, ()) if precision == "int8" else (),
+                )
                 row = {
                     "format": report.format,
                     "precision": precision,
@@ -155,7 +164,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
 def training_samples(model: Any, card: Card, recipe: Recipe, data: Path) -> list[Any]:
     """Inputs of the training part of the data, in random order."""
     shape = (1, *card.export_size, model.inputs[0].shape[-1])
-    if card.task in ("segmentation", "instance-segmentation"):
+    if card.task in ("segmentation", "instance-segmentation", "instance-detection"):
         pictures = [sample.read()[0] for sample in labelled_parts(recipe.data, data)[0]]
     elif card.task == "super-resolution":
         folders = [data / name for name in recipe.data.folders]
@@ -202,11 +211,12 @@ def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
                     command=f"kerasdeconv evaluate {subject} {folder}{part}",
                 )
             )
+    key, (title, digits) = next(iter(protocol["figures"].items()))
     for group, figures in result["rows"][0]["metrics"].get("groups", {}).items():
         found.append(
             Metric(
-                metric="mean IoU",
-                value=round(figures["mean_iou"], 4),
+                metric=title,
+                value=round(look_up(figures, key), digits),
                 precision="float32",
                 format="keras",
                 data=f"{protocol['title']}, {group}",
