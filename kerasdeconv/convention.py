@@ -12,6 +12,7 @@ from typing import Any
 TASKS = (
     "segmentation",
     "instance-segmentation",
+    "instance-detection",
     "super-resolution",
     "depth",
     "normals",
@@ -63,9 +64,10 @@ class Convention:
 
     Attributes:
         task: "segmentation", "instance-segmentation" (a mask for each of the boxes that are the
-            second input), "super-resolution", "depth" (metres), "normals" (unit vectors), "flow"
-            and "disparity" (input pixels), "autoencoding",
-            "classification" (of whole pictures), "generation", "style", "video" (frames
+            second input), "instance-detection" (masks, boxes and scores of all that it finds),
+            "super-resolution", "depth" (metres), "normals" (unit vectors), "flow" and "disparity"
+            (input pixels), "autoencoding", "classification" (of whole pictures), "generation",
+            "style", "video" (frames
             that follow), "voxels" (occupancy), "points" (a cloud), or "tensor" for anything else.
         color: What the input channels are: "rgb", "gray", "y" (luma of BT.601, 16..235), or None
             for a plain array.

@@ -32,6 +32,7 @@ class Variant:
         features: Whether it gives features, which are in half precision under mixed precision, and
             learned like pixels.
         boxes: How many boxes it takes as its second input.
+        ranked: Whether it sorts its answers: in half precision others may come first.
         refused: Formats that it cannot be exported to in float32, and what the error says.
         exported: Whether the suite exports it: one variant of each builder and each part that
             converts in its own way.
@@ -43,6 +44,7 @@ class Variant:
     pixels: bool = False
     features: bool = False
     boxes: int = 0
+    ranked: bool = False
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     exported: bool = False
 

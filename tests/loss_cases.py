@@ -31,7 +31,7 @@ class Case:
         make: Makes the loss.
         of_sample: Its definition: target and answer of a sample, which pixels count and how much,
             to the loss of the sample, or to a value for each pixel that counts.
-        kind: What it takes: "classes", "binary", "pictures" or "depth".
+        kind: What it takes: "classes", "binary", "pictures", "depth", "centres" or "boxes".
         logits: Whether answers are logits.
         least: Loss of a perfect answer, None where that is not known.
     """
@@ -203,6 +203,22 @@ def end_point(epsilon: float) -> Any:
     return of_sample
 
 
+def centre_focal(alpha: float, beta: float) -> Any:
+    def of_sample(t, p, valid, w):
+        total, centres = 0.0, 0.0
+        share = w / w.mean()
+        for place in np.ndindex(w.shape):
+            y, got = t[place][0], p[place][0]
+            if y == 1:
+                centres += share[place]
+                total -= share[place] * (1 - got) ** alpha * math.log(got)
+            else:
+                total -= share[place] * (1 - y) ** beta * got**alpha * math.log(1 - got)
+        return w.mean() * total / max(centres, 1)
+
+    return of_sample
+
+
 def cosine(t: Any, p: Any, valid: Any, w: Any) -> Any:
     lengths = np.linalg.norm(t, axis=-1) * np.linalg.norm(p, axis=-1)
     cosines = np.where(lengths > 0, (t * p).sum(axis=-1) / np.maximum(lengths, 1e-9), 0)
@@ -220,6 +236,18 @@ def smoothness(sharpness: float) -> Any:
         return total
 
     return of_sample
+
+
+def box_giou(t, p, valid, w):
+    values = []
+    for place in np.ndindex(w.shape):
+        boxes = [np.array([-d[0], -d[1], d[2], d[3]]) for d in (t[place], p[place])]
+        low = [np.maximum(*boxes)[:2], np.minimum(*boxes)[:2]]
+        high = [np.minimum(*boxes)[2:], np.maximum(*boxes)[2:]]
+        both, hull = (np.prod(end - start) for start, end in zip(low, high, strict=True))
+        union = sum(np.prod(box[2:] - box[:2]) for box in boxes) - both
+        values.append(w[place] * (1 - (both / union - (hull - union) / hull)))
+    return np.array(values)
 
 
 _L = losses
@@ -299,6 +327,11 @@ CASES = {
     "depth, any scale": Case(
         lambda: _L.ScaleInvariantDepth(balance=1.0), scale_invariant(1.0), "depth"
     ),
+    "centre_focal": Case(_L.CentreFocal, centre_focal(2, 4), "centres"),
+    "centre_focal other": Case(
+        lambda: _L.CentreFocal(alpha=1.5, beta=0.5), centre_focal(1.5, 0.5), "centres"
+    ),
+    "box_giou": Case(_L.BoxGIoU, box_giou, "boxes"),
 }
 LABELS = [name for name, case in CASES.items() if case.labels]
 
@@ -308,7 +341,7 @@ def samples(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A target, an answer, and pixel weights; a label in six is `IGNORE`.
 
-    The first of two samples lacks class 2, or any depth in a corner.
+    The first of two samples lacks class 2, or centres, or any depth in a corner.
     """
     rng = np.random.default_rng(seed)
     shape = (2, *sides)
@@ -321,6 +354,13 @@ def samples(
         truth = rng.uniform(0.5, 9, (*shape, 1))
         guess = truth * rng.uniform(0.7, 1.5, truth.shape)
         truth[:, :3] = 0
+    elif case.kind == "centres":
+        truth = rng.uniform(0, 0.9, (*shape, 1))
+        truth[1][rng.random(sides) < 1 / 20] = 1
+        guess = rng.uniform(0.02, 0.98, truth.shape)
+    elif case.kind == "boxes":
+        truth = rng.uniform(0.1, 9, (*shape, 4))
+        guess = truth * rng.uniform(0.5, 2, truth.shape)
     else:
         classes = 3 if case.kind == "classes" else 2
         truth = rng.integers(0, classes, shape)
@@ -340,6 +380,8 @@ def clean(truth: np.ndarray) -> np.ndarray:
 
 def perfect(case: Case, truth: np.ndarray) -> np.ndarray:
     """The answer without an error, float32."""
+    if case.kind == "centres":
+        return (truth >= 1).astype(np.float32)
     if not case.labels:
         return np.where(truth > 0, truth, 1.0).astype(np.float32)
     sure = np.eye(3 if case.kind == "classes" else 2)[truth]

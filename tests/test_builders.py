@@ -162,6 +162,8 @@ def test_mixed_precision(name, half):
     bare = variant.logits or variant.features or (variant.pixels and variant.white == 1.0)
     for answer in keras.tree.flatten(model(inputs)):
         assert answer.dtype == (half if bare else "float32")
+    if variant.ranked:
+        return
     # 11 bits a number (8 in bfloat16), rounded anew in each of some ten layers.
     error = {"float16": 0.02, "bfloat16": 0.1}[half] * span(expected)
     # Rounding makes ties, and unpooling by indices puts a maximum that another pixel has become

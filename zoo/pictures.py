@@ -76,7 +76,7 @@ def make(card: Card, data: Path) -> list[np.ndarray]:
     if card.task == "voxels":
         return bodies(predictor)
     held = labelled_parts(read_recipe(HERE / card.name / "recipe.toml").data, data)[1]
-    if card.task == "instance-segmentation":
+    if card.task in ("instance-segmentation", "instance-detection"):
         # The brightest is a stained section: nuclei of many shapes, and some that touch.
         return instances(predictor, max(held, key=lambda sample: sample.read()[0].mean()))
     return [answer_alone(predictor, held[0].read()[0])]
@@ -120,10 +120,13 @@ def answer_alone(predictor: KerasPredictor, image: np.ndarray) -> np.ndarray:
 
 
 def instances(predictor: KerasPredictor, sample: Any) -> list[np.ndarray]:
-    """The masks in all true boxes, drawn on black."""
+    """The masks of what the network finds, or in all true boxes, drawn on black."""
     image, numbers = sample.read_instances()
-    boxes = instance_boxes(numbers)[1]
-    masks = predictor.predict_instances(image, boxes, tile=predictor.tile_for(image.shape[:2]))
+    tile = predictor.tile_for(image.shape[:2])
+    if predictor.convention.task == "instance-detection":
+        masks = predictor.find_instances(image, tile=tile).masks
+    else:
+        masks = predictor.predict_instances(image, instance_boxes(numbers)[1], tile=tile)
     return [runtime.render(predictor.convention, np.zeros_like(image), masks)]
 
 

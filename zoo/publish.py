@@ -56,6 +56,11 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         "title": "DSB 2018 validation split, true boxes given",
         "figures": {"mean_iou": ("mean IoU over instances", 4)},
     },
+    ("instance-detection", "dsb2018_nuclei"): {
+        "folder": "dsb2018_nuclei",
+        "title": "DSB 2018 validation split",
+        "figures": {"ap_50": ("mask AP at IoU 0.5", 4), "ap": ("mask AP", 4)},
+    },
     ("segmentation", "msd_hippocampus"): {
         "folder": "msd_hippocampus",
         "title": "MSD hippocampus validation split",
@@ -137,7 +142,11 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         },
     },
 }
+# Layers that stay in float in int8 files, by task.
+IN_FLOAT = {"instance-detection": ("distances", "find", "roi_align")}
 CALIBRATING = 100  # samples of the training data
+# Tasks whose training data are pictures of any size: cut to the size of the files.
+LABELLED = ("segmentation", "instance-segmentation", "instance-detection", "depth", "normals")
 
 
 def main() -> None:
@@ -196,7 +205,14 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
                 calibrations.append("training pictures")
             for calibration in calibrations:
                 samples = real if calibration == "training pictures" else None
-                report = export(model, out, target=target, precision=precision, calibration=samples)
+                report = export(
+                    model,
+                    out,
+                    target=target,
+                    precision=precision,
+                    calibration=samples,
+                    allow_float=IN_FLOAT.get(card.task, ()) if precision == "int8" else (),
+                )
                 row = {
                     "format": report.format,
                     "precision": precision,
@@ -213,7 +229,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
 def training_samples(model: Any, card: Card, recipe: Recipe, data: Path) -> list[Any]:
     """Inputs of the training part of the data, in random order."""
     shape = (1, *card.export_size, model.inputs[0].shape[-1])
-    if card.task in ("segmentation", "instance-segmentation", "depth", "normals"):
+    if card.task in LABELLED:
         pictures = [sample.read()[0] for sample in labelled_parts(recipe.data, data)[0]]
     elif card.task == "super-resolution":
         folders = [data / name for name in recipe.data.folders]
@@ -263,11 +279,12 @@ def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
                     command=f"kerasdeconv evaluate {subject} {folder}{part}",
                 )
             )
+    key, (title, digits) = next(iter(protocol["figures"].items()))
     for group, figures in result["rows"][0]["metrics"].get("groups", {}).items():
         found.append(
             Metric(
-                metric="mean IoU",
-                value=round(figures["mean_iou"], 4),
+                metric=title,
+                value=round(look_up(figures, key), digits),
                 precision="float32",
                 format="keras",
                 data=f"{protocol['title']}, {group}",

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from kerasdeconv.runtime import FilePredictor
 
 
+# Tasks whose answers make a picture.
+_DRAWN = ("segmentation", "instance-segmentation", "instance-detection", "super-resolution")
+
+
 def predict(
     file: Annotated[str, typer.Argument(help="A .tflite or .onnx file.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures or folders.")],
@@ -38,13 +42,18 @@ def predict(
             help="JSON list of [y0, x0, y1, x1] in pixels, for a network that draws their masks."
         ),
     ] = None,
+    score: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Least score of an object, for a network that finds them."),
+    ] = 0.5,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads to run with.")] = 1,
     like: Like = None,
     json: Json = False,
 ) -> None:
     """Run an exported file on pictures of any size, with neither Keras nor TensorFlow.
 
-    Segmentation, also of the objects in given boxes, is drawn over the picture. Pictures of another
+    Segmentation, also of the objects in given boxes or of all that are found, is drawn over the
+    picture. Pictures of another
     size than the network's are run in tiles that overlap, so that they join without a seam.
 
     Example: one picture, and a folder of them.
@@ -56,14 +65,14 @@ def predict(
 
     predictor = naming.open_file(file, like, threads=threads)
     task = predictor.convention.task
-    if task not in ("segmentation", "instance-segmentation", "super-resolution"):
+    if task not in _DRAWN:
         raise ArtifactError(
             "Only segmentation and super-resolution make a picture. "
             f"Received: {file!r}, task {task!r}"
         )
     if (boxes is None) == (task == "instance-segmentation"):
         raise ValueError(
-            "Networks for instances need --boxes, and no others take it. "
+            "Networks that segment in boxes need --boxes, and no others take it. "
             f"Received: {file!r}, task {task!r}"
         )
     pairs = _outputs(_pictures(inputs), out)
@@ -79,6 +88,8 @@ def predict(
             picture = imaging.read_image(source, mode)
             if boxes is not None:
                 result, rendered = _predict_instances(predictor, picture, boxes, tile)
+            elif task == "instance-detection":
+                result, rendered = _find_instances(predictor, picture, score, tile)
             else:
                 result, rendered = _predict(predictor, picture, tile, halo)
             imaging.write_image(destination, rendered)
@@ -134,6 +145,25 @@ def _predict_instances(
     fields = {"height": picture.shape[0], "width": picture.shape[1], "pixels": pixels}
     fields["how"] = f"{picture.shape[0]} x {picture.shape[1]}, {len(masks)} boxes"
     return fields, runtime.render(predictor.convention, picture, masks)
+
+
+def _find_instances(
+    predictor: FilePredictor, picture: np.ndarray, score: float, tile: int | None
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Draws the masks of all objects that are found."""
+    from kerasdeconv import runtime
+
+    found = predictor.find_instances(picture, score=score, tile=tile)
+    fields = {
+        "height": picture.shape[0],
+        "width": picture.shape[1],
+        "boxes": found.boxes.tolist(),
+        "scores": found.scores.tolist(),
+        "pixels": found.masks.sum(axis=(1, 2)).tolist(),
+    }
+    fields["how"] = f"{picture.shape[0]} x {picture.shape[1]}, {len(found.scores)} objects"
+    # Of those that overlap the surest is seen.
+    return fields, runtime.render(predictor.convention, picture, found.masks[::-1])
 
 
 def _pictures(inputs: list[Path]) -> list[Path]:
@@ -196,7 +226,8 @@ def evaluate(
 
     Segmentation takes a folder with images/ and masks/ (or labels/, or instances/), of pictures or
     of volumes (NIfTI or NumPy), segmentation of instances one with instances/, whose true boxes the
-    network is given; super-resolution a folder of pictures, which are the truth and are shrunk.
+    network is given unless it finds them; super-resolution a folder of pictures, which are the
+    truth and are shrunk.
 
     Example: how much int8 costs.
 

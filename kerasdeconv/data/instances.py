@@ -109,7 +109,18 @@ class InstancePatches(SegmentationPatches):
         images, labels = super().__getitem__(index)
         rng = np.random.default_rng([self.seed, self.epoch if self.augment else 0, index, 1])
         parts = [self._instances(rng, numbers[..., 0]) for numbers in labels]
-        boxes, masks, weights = (np.stack(part) for part in zip(*parts, strict=True))
+        stacked = [np.stack(part) for part in zip(*parts, strict=True)]
+        return self.batch(images, labels[..., 0], stacked)
+
+    def batch(self, images: np.ndarray, numbers: np.ndarray, parts: Any) -> tuple[Any, ...]:
+        """Arranges a batch.
+
+        Args:
+            images: N x p x p x 3.
+            numbers: Instance numbers, N x p x p.
+            parts: Boxes, masks and weights.
+        """
+        boxes, masks, weights = parts
         return (images, boxes), masks, weights
 
     def _instances(
@@ -118,7 +129,7 @@ class InstancePatches(SegmentationPatches):
         """Draws instances of one patch: their boxes, masks and weights."""
         side, size = len(numbers), self.mask_size
         present, tight = instance_boxes(numbers)
-        found = np.flatnonzero(~_slivers(tight, side))
+        found = np.flatnonzero(~slivers(tight, side))
         if len(found) > self.boxes:
             found = rng.permutation(found)[: self.boxes]
         # The whole patch stands where there is no instance left.
@@ -137,7 +148,7 @@ class InstancePatches(SegmentationPatches):
         return np.clip(moved, 0, side).astype(np.float32)
 
 
-def _slivers(boxes: np.ndarray, side: int) -> np.ndarray:
+def slivers(boxes: np.ndarray, side: int) -> np.ndarray:
     """Which instances are cut off by the border of a patch, with little left."""
     cut = (boxes[:, :2] <= 0).any(axis=1) | (boxes[:, 2:] >= side).any(axis=1)
     return cut & ((boxes[:, 2:] - boxes[:, :2]).min(axis=1) < _LEAST_SIDE)

@@ -16,6 +16,7 @@ from kerasdeconv.evaluation.autoencoding import autoencoding
 from kerasdeconv.evaluation.base import Measure, Progress
 from kerasdeconv.evaluation.classification import classification
 from kerasdeconv.evaluation.depth import depth, normals
+from kerasdeconv.evaluation.detection import detection
 from kerasdeconv.evaluation.generators import generators
 from kerasdeconv.evaluation.instances import instances
 from kerasdeconv.evaluation.pairs import disparity, flow
@@ -30,6 +31,7 @@ __all__ = ["MEASURES", "KerasPredictor", "as_predictor", "evaluate", "read_model
 MEASURES: dict[str, Measure] = {
     "segmentation": segmentation,
     "instance-segmentation": instances,
+    "instance-detection": detection,
     "super-resolution": super_resolution,
     "classification": classification,
     "autoencoding": autoencoding,
@@ -77,7 +79,9 @@ def evaluate(
         where the data knows kinds; for volumes `dice` is the mean over the volumes, and `mean_dice`
         its mean over all classes but the first, the background. Instance segmentation: `mean_iou`
         over all instances, where the network is given the box around each, `instances` (how many),
-        and `groups` as before.
+        and `groups` as before. Instance detection: `ap`, the average precision of masks, mean over
+        the thresholds of intersection over union 0.50, 0.55, ... 0.95, `ap_50` and `ap_75` at one,
+        `instances`, and `groups`.
         Super-resolution: `psnr_y` in dB and `ssim_y`, means over the pictures, and `pictures` with
         the same of each. Classification: `accuracy`. Autoencoding: `mse` of pixels in [0, 1]; for
         networks with a posterior, in nats a picture, `nats_of_means` (of the picture, where latents

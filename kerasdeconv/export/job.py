@@ -23,10 +23,13 @@ from kerasdeconv.export import calibration as cal
 from kerasdeconv.export.quantization.ranges import require_method
 from kerasdeconv.export.targets import Target
 from kerasdeconv.graph import read
+from kerasdeconv.layers import ROIAlign, TopCentres
 from kerasdeconv.sizes import input_shapes
 
 _NOISE = 8  # samples of noise to verify on, where nothing else is known
 NOISE = "seeded noise"
+# They compute with coordinates in pixels, of which 8 bits would leave one in a picture's side.
+_COORDINATES = (ROIAlign, TopCentres)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +145,7 @@ def check_arguments(
     """Checks what is asked for against the target and the model.
 
     Raises:
+        ExportError: int8 is asked for what computes with coordinates, and may not stay in float.
         LoweringError: The model is not functional or was never built.
         TargetError: The target does not take the precision or the format.
         ValueError: No such precision, format, layer, or way to choose ranges.
@@ -167,6 +171,14 @@ def check_arguments(
         raise ValueError(
             f"allow_float names no layer of the model. {closest(unknown[0], layers)} "
             f"Received: {unknown[0]!r}"
+        )
+    nodes = read(subject.model).nodes
+    exact = {node.layer.name for node in nodes if isinstance(node.layer, _COORDINATES)}
+    if precision == "int8" and (refused := sorted(exact - set(allow_float))):
+        raise ExportError(
+            f"Not everything can be int8: {' and '.join(map(repr, refused))} compute with "
+            "coordinates, which 8 bits are too few for. Let them stay in float by "
+            f"allow_float={refused}. Received: precision='int8'"
         )
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from kerasdeconv import runtime
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import VerificationError
+from kerasdeconv.export.found_instances import in_order
 from kerasdeconv.export.function import pack_inputs, typed_inputs
-from kerasdeconv.layers import MaxUnpooling
+from kerasdeconv.layers import MaxUnpooling, TopCentres
 from kerasdeconv.runtime import FilePredictor
 
 # float32 files differ from Keras by the order of sums alone: greatest error of bounded outputs.
@@ -42,7 +43,9 @@ class Verification:
         psnr_db: Peak signal-to-noise ratio, the peak being the output's span (1 for
             probabilities, 255 for pixels, else the range that the model's answers take);
             None where there is no difference at all.
-        agreement: Share of pixels with the same class, for networks that classify.
+        agreement: Share of pixels with the same class, for networks that classify; for networks
+            that find objects the share of these that both find, if that is less. Their masks, boxes
+            and scores are compared object by object.
         samples: How many samples were compared.
         source: Where they came from.
     """
@@ -87,7 +90,8 @@ def verify(
     predictor = file if isinstance(file, FilePredictor) else runtime.open(file)
     result = compare(model, predictor, samples, source)
     unpools = any(isinstance(layer, MaxUnpooling) for layer in model.layers)
-    _require(result, precision, predictor.convention, unpools)
+    finds = any(isinstance(layer, TopCentres) for layer in model.layers)
+    _require(result, precision, predictor.convention, unpools=unpools, finds=finds)
     return result
 
 
@@ -108,11 +112,12 @@ def compare(
             expected[i].append(np.asarray(answer, np.float64))
             # A file may put out volumes as pictures.
             got[i].append(np.reshape(np.asarray(answered, np.float64), answer.shape))
+    shares = _put_in_order(model, expected, got)
     results = [
         _measure(np.stack(want), np.stack(have), output if i == 0 else "tensor")
         for i, (want, have) in enumerate(zip(expected, got, strict=True))
     ]
-    agreements = [r[3] for r in results if r[3] is not None]
+    agreements = [*shares, *(r[3] for r in results if r[3] is not None)]
     return Verification(
         max_abs_error=max(r[0] for r in results),
         mean_abs_error=max(r[1] for r in results),
@@ -123,7 +128,36 @@ def compare(
     )
 
 
-def _require(result: Verification, precision: str, convention: Convention, unpools: bool) -> None:
+def _put_in_order(
+    model: keras.Model, expected: list[list[np.ndarray]], got: list[list[np.ndarray]]
+) -> list[float]:
+    """Pairs the objects that model and file found in each picture, for a network that finds some.
+
+    Args:
+        model: The Keras model.
+        expected: Its answers, by output and sample.
+        got: The file's, which are put in order.
+
+    Returns:
+        The share of the objects of each picture that both found.
+    """
+    finder = next((layer for layer in model.layers if isinstance(layer, TopCentres)), None)
+    if finder is None:
+        return []
+    shares = []
+    for sample, parts in enumerate(zip(*got, strict=True)):
+        for picture in range(len(parts[0])):
+            wanted = [output[sample][picture] for output in expected]
+            ordered, share = in_order(wanted, [p[picture] for p in parts], finder.threshold)
+            shares.append(share)
+            for part, values in zip(parts, ordered, strict=True):
+                part[picture] = values
+    return shares
+
+
+def _require(
+    result: Verification, precision: str, convention: Convention, *, unpools: bool, finds: bool
+) -> None:
     """Refuses a file that differs by more than its precision explains.
 
     Raises:
@@ -148,11 +182,12 @@ def _require(result: Verification, precision: str, convention: Convention, unpoo
             f"{least:g} dB is needed. Received: {result.psnr_db:.1f} dB {samples}"
         )
     share = _AGREEMENT[precision]
-    judged = precision != "float32" or convention.output == "labels"
+    judged = precision != "float32" or convention.output == "labels" or finds
     if judged and result.agreement is not None and result.agreement < share:
         raise VerificationError(
             f"The {precision} file's class labels must agree with the Keras model's on "
-            f"{share:.2%} of the pixels. Received: {result.agreement:.2%} {samples}"
+            f"{share:.2%} of the pixels{' and objects' if finds else ''}. "
+            f"Received: {result.agreement:.2%} {samples}"
         )
 
 

@@ -32,6 +32,7 @@ from kerasdeconv.layers.resize_like import ResizeLike
 from kerasdeconv.layers.roi_align import ROIAlign
 from kerasdeconv.layers.sampling import Sampling
 from kerasdeconv.layers.step_embedding import StepEmbedding
+from kerasdeconv.layers.top_centres import TopCentres
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
 
@@ -62,6 +63,7 @@ __all__ = [
     "Sampling",
     "SliceChannels",
     "StepEmbedding",
+    "TopCentres",
     "activate",
     "attention_gate",
     "conv_norm_activation",

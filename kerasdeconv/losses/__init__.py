@@ -17,6 +17,7 @@ from kerasdeconv.losses.adversarial import (
 )
 from kerasdeconv.losses.base import DenseLoss, NamedLoss, WeightedSum
 from kerasdeconv.losses.depth import ScaleInvariantDepth
+from kerasdeconv.losses.detection import BoxGIoU, CentreFocal
 from kerasdeconv.losses.labels import LabelLoss
 from kerasdeconv.losses.latents import BernoulliNats, GaussianKL
 from kerasdeconv.losses.perceptual import Perceptual, TotalVariation, gram_matrix
@@ -33,6 +34,8 @@ __all__ = [
     "AdversarialLoss",
     "BernoulliNats",
     "Boundary",
+    "BoxGIoU",
+    "CentreFocal",
     "Chamfer",
     "Charbonnier",
     "CosineDistance",

@@ -33,6 +33,8 @@ _WHERE = {
     "average_precision": "definitions",
     "bernoulli_nats": "generation",
     "chamfer_distance": "definitions",
+    "found_average_precision": "definitions",
+    "found_hits": "definitions",
     "delta_accuracy": "definitions",
     "feature_statistics": "generation",
     "fid": "generation",

@@ -217,6 +217,51 @@ def mask_average_precision(ious: np.ndarray, scores: np.ndarray) -> float:
     return float(np.mean([average_precision(np.asarray(ious) >= t, scores) for t in thresholds]))
 
 
+def found_hits(ious: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Which of the objects that were found in a picture are right, as COCO's evaluation takes it.
+
+    From the highest score down, each takes the true object that it overlaps most of those that are
+    left, if by the threshold at least: a second answer for one object is wrong.
+
+    Args:
+        ious: Intersection over union of each object found with each true one, K x L.
+        scores: How sure each is, K.
+        threshold: Least intersection over union.
+
+    Returns:
+        K bools.
+    """
+    left, hits = np.array(ious, float), np.zeros(len(scores), bool)
+    for index in np.argsort(-np.asarray(scores), kind="stable"):
+        best = int(left[index].argmax()) if left.shape[1] else -1
+        if best >= 0 and left[index, best] >= threshold:
+            hits[index] = True
+            left[:, best] = -1.0
+    return hits
+
+
+def found_average_precision(
+    pictures: Sequence[tuple[np.ndarray, np.ndarray]], thresholds: Sequence[float]
+) -> float:
+    """Average precision of objects that were found in pictures; NaN where there are none to find.
+
+    See `found_hits` and `average_precision`; the mean over thresholds 0.50, 0.55, ... 0.95 is the
+    field's "AP".
+
+    Args:
+        pictures: Of each, the intersections over union of what was found with what is there, K x L,
+            and the scores, K.
+        thresholds: Least intersections over union.
+    """
+    scores = np.concatenate([np.asarray(scores) for _, scores in pictures])
+    positives = sum(ious.shape[1] for ious, _ in pictures)
+    values = []
+    for threshold in thresholds:
+        hits = np.concatenate([found_hits(*picture, threshold) for picture in pictures])
+        values.append(average_precision(hits, scores, positives))
+    return float(np.mean(values))
+
+
 def roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the receiver operating characteristic; NaN where a class is missing.
 

@@ -17,6 +17,7 @@ from kerasdeconv.models.fcn import FCN8s, FCN16s, FCN32s
 from kerasdeconv.models.flownet_s import FlowNetS
 from kerasdeconv.models.fpn import FPN
 from kerasdeconv.models.fsrcnn import FSRCNN
+from kerasdeconv.models.instance_segmenter import InstanceSegmenter
 from kerasdeconv.models.lapsrn import LapSRN
 from kerasdeconv.models.mask_head import MaskHead
 from kerasdeconv.models.mask_segmenter import MaskSegmenter
@@ -59,6 +60,7 @@ __all__ = [
     "FCN16s",
     "FCN32s",
     "FlowNetS",
+    "InstanceSegmenter",
     "LapSRN",
     "MaskHead",
     "MaskSegmenter",

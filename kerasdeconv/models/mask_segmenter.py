@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -96,11 +97,47 @@ def MaskSegmenter(
         include_rescaling=include_rescaling,
     )
     pyramid = feature_pyramid(maps, strides, channels=channels, upsample=top_down)
+    x = masks_in_boxes(
+        pyramid,
+        corners,
+        strides=strides,
+        canonical_size=canonical_size,
+        size=size,
+        classes=classes,
+        width=width,
+        depth=depth,
+        norm=norm,
+        activation=activation,
+        upsample=upsample,
+    )
+    return keras.Model([inputs, corners], activate_masks(x, head_activation), name=name)
+
+
+def masks_in_boxes(
+    pyramid: Sequence[Any],
+    corners: Any,
+    *,
+    strides: Sequence[int],
+    canonical_size: float,
+    size: int,
+    classes: int,
+    **branch: Any,
+) -> Any:
+    """Draws masks over boxes: ROIAlign and the mask head, all boxes of all pictures in one batch.
+
+    Args:
+        pyramid: One map a stride.
+        corners: N x K x 4.
+        strides: Strides of the maps.
+        canonical_size: See `kerasdeconv.layers.ROIAlign`.
+        size: Side of the features that are cut out.
+        classes: Number of classes.
+        **branch: See `mask_branch`.
+
+    Returns:
+        Logits, N x K x 2*size x 2*size x classes.
+    """
     align = layers.ROIAlign(size, stride=strides, canonical_size=canonical_size, name="roi_align")
     x = layers.InstancesToBatch(name="to_batch")(align([*pyramid, corners]))
-    x = mask_branch(
-        x, width=width, depth=depth, norm=norm, activation=activation, upsample=upsample
-    )
-    x = classify(x, classes, None)
-    x = layers.BatchToInstances(name="to_instances")([x, corners])
-    return keras.Model([inputs, corners], activate_masks(x, head_activation), name=name)
+    x = classify(mask_branch(x, **branch), classes, None)
+    return layers.BatchToInstances(name="to_instances")([x, corners])

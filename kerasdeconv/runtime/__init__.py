@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kerasdeconv.convention import Convention
+from kerasdeconv.runtime.detection import Found
 from kerasdeconv.runtime.generating import generate
 from kerasdeconv.runtime.metadata import file_format, read_metadata
 from kerasdeconv.runtime.predictor import FilePredictor, Predictor
@@ -20,6 +21,7 @@ from kerasdeconv.runtime.tiling import tiled
 
 __all__ = [
     "FilePredictor",
+    "Found",
     "Predictor",
     "generate",
     "label_map",

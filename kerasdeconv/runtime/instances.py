@@ -158,16 +158,21 @@ def _tile(
     return (wanted[0] or free[0], wanted[1] or free[1])
 
 
+def grid_of(length: int, tile: int) -> list[int]:
+    """Where tiles that overlap by half start along an axis; the last one ends with it."""
+    if length <= tile:
+        return [0]
+    step = max(tile // 2 - tile // 2 % _GRID, 1) if tile >= 2 * _GRID else max(tile // 2, 1)
+    return [*range(0, length - tile, step), length - tile]
+
+
 def _starts(length: int, tile: int, edges: np.ndarray) -> list[int]:
     """Where the tile of each box starts along one axis.
 
     Raises:
         ValueError: A box is longer than a tile.
     """
-    if length <= tile:
-        return [0] * len(edges)
-    step = max(tile // 2 - tile // 2 % _GRID, 1) if tile >= 2 * _GRID else max(tile // 2, 1)
-    grid = np.array([*range(0, length - tile, step), length - tile])
+    grid = np.array(grid_of(length, tile))
     starts = []
     for low, high in edges.tolist():
         if high - low > tile:

@@ -12,7 +12,7 @@ import numpy as np
 
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ArtifactError
-from kerasdeconv.runtime import instances, pictures
+from kerasdeconv.runtime import detection, instances, pictures
 from kerasdeconv.runtime.doors import Door
 from kerasdeconv.runtime.metadata import file_convention
 from kerasdeconv.runtime.pictures import Picture
@@ -160,6 +160,45 @@ class Predictor(abc.ABC):
             span, part = instances.paste_mask(mask, box, sides)
             whole[span] = part if threshold is None else part >= threshold
         return answer
+
+    def find_instances(
+        self,
+        image: Picture,
+        *,
+        score: float = 0.5,
+        threshold: float | None = 0.5,
+        overlap: float = 0.5,
+        tile: int | tuple[int, ...] | None = None,
+    ) -> detection.Found:
+        """Finds the objects of a picture of any size, and the mask of each.
+
+        For networks that find objects, as `kerasdeconv.models.InstanceSegmenter` does.
+
+        Args:
+            image: As for `predict`, one picture.
+            score: Least score of an object.
+            threshold: Least probability of a pixel of an object, or None for probabilities.
+            overlap: Two boxes whose intersection over union is greater are one object.
+            tile: As for `predict_tiled`; objects larger than half a tile may be missed.
+
+        Returns:
+            Masks of the whole picture, (K, H, W), bool, or float32 without a threshold; boxes,
+            (K, 4); and scores, (K,), the surest first.
+
+        Raises:
+            As for `predict_tiled`, and ValueError for a network that finds no objects.
+        """
+        batch, single = self._batch(image)
+        if not single or batch.ndim != 4:
+            raise ValueError(f"find_instances takes one picture. Received: shape {batch.shape}")
+        return detection.find(
+            self,
+            pictures.to_network(batch, self.convention.color)[0],
+            score=score,
+            threshold=threshold,
+            overlap=overlap,
+            tile=tile,
+        )
 
     def tile_sides(self, tile: int | tuple[int, ...] | None = None) -> tuple[int, ...]:
         """Height and width, depth first for volumes, of the tiles that a picture is run in.

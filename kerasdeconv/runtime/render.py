@@ -62,7 +62,8 @@ def render(convention: Convention, image: Picture, answer: np.ndarray) -> np.nda
         convention: Of the network.
         image: The picture that was asked about: a path, a Pillow image, or an array (H, W) or
             (H, W, 3) in [0, 255].
-        answer: What `Predictor.predict`, `predict_tiled` or `predict_instances` gave for it.
+        answer: What `Predictor.predict`, `predict_tiled` or `predict_instances` gave for it, or the
+            masks of `find_instances`.
 
     Returns:
         A uint8 RGB picture: for segmentation the picture with each class, or each instance, tinted
@@ -73,7 +74,7 @@ def render(convention: Convention, image: Picture, answer: np.ndarray) -> np.nda
     """
     if convention.task == "super-resolution":
         return _rgb(answer)
-    instances = convention.task == "instance-segmentation"
+    instances = convention.task in ("instance-segmentation", "instance-detection")
     if convention.task != "segmentation" and not instances:
         raise ValueError(
             "Only answers to segmentation and super-resolution make a picture. "

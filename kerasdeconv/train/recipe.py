@@ -45,9 +45,9 @@ class DataRecipe:
             data sets vary without it.
         balance: Segmentation, of instances and volumes too: share of the patches that are cut
             around a pixel of a class, all classes equally often.
-        boxes: Instance segmentation: boxes in a patch.
-        jitter: Instance segmentation: how far the edges of a box are moved at most, as a share of
-            its sides.
+        boxes: Instance segmentation and detection: boxes in a patch, whose masks are learned.
+        jitter: Instance segmentation and detection: how far the edges of a box are moved at
+            most, as a share of its sides.
         annealing: Variational autoencoding: epochs in which what the posterior costs gets its
             weight.
         focal: Normals: focal length of the camera in pixels.
@@ -201,8 +201,9 @@ class Recipe:
         arguments: Arguments of the entry's builder that are others in training, and leave its
             weights as they are: `multiscale = true`.
         seed: Seed of weights and batches.
-        start: Weights file to start from, relative to the folder that holds the output folder;
-            layers that it does not fit start anew, as all do with None.
+        start: Weights to start from: those of a trained zoo entry, by its name, or an .npz file,
+            relative to the folder that holds the output folder; layers that they do not fit start
+            anew, as all do with None.
         compress: Pruning and clustering; only for exports that train (`qat=`).
     """
 

@@ -86,7 +86,7 @@ def _network(recipe: Recipe, out: Path) -> keras.Model:
     """The network with the weights to start from."""
     model = zoo.load(recipe.entry, weights=None, **recipe.arguments)
     if recipe.start:
-        zoo.load_weights(model, out.parent / recipe.start, partial=True)
+        zoo.load_weights(model, _starting_weights(recipe.start, out), partial=True)
     mix_precision(model, recipe.fit.precision)
     return model
 
@@ -152,6 +152,11 @@ def make_game(recipe: Recipe, generator: keras.Model, steps: int) -> Adversarial
         make_optimizer(against, steps * game.critic_steps, game.beta_1),
     )
     return learner
+
+
+def _starting_weights(start: str, out: Path) -> Path:
+    """The file that a recipe starts from: one by its path, or the trained one of a zoo entry."""
+    return out.parent / start if start.endswith(".npz") else zoo.trained_weights(start)
 
 
 def _clear(out: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         freeze,
         load,
         reinitialized,
+        trained_weights,
         unfreeze,
     )
 
@@ -32,6 +33,7 @@ __all__ = [
     "load_weights",
     "reinitialized",
     "save_weights",
+    "trained_weights",
     "unfreeze",
 ]
 
@@ -39,7 +41,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "kerasdeconv.weights" if name.endswith("_weights") else f"{__name__}.loading"
+    stored = name in ("load_weights", "save_weights")
+    module = "kerasdeconv.weights" if stored else f"{__name__}.loading"
     return getattr(importlib.import_module(module), name)
 
 

@@ -232,6 +232,19 @@ def _weights_path(entry: Card, weights: str | Path | None) -> Path | None:
     return fetch(entry.weights)
 
 
+def trained_weights(name: str) -> Path:
+    """Returns the file of an entry's trained weights, downloaded if need be.
+
+    Raises:
+        UnknownModel: There is no such entry.
+        WeightsError: It was never trained, or the weights cannot be had.
+    """
+    entry = card(name)
+    if entry.weights is None:
+        raise WeightsError(f"The entry has no trained weights. Received: {name!r}")
+    return fetch(entry.weights)
+
+
 def _convention(entry: Card, model: keras.Model, changed: dict[str, Any]) -> Convention:
     """The card's convention after the changes that a caller asked for."""
     fields: dict[str, Any] = {}

@@ -40,6 +40,32 @@ def _segmenter(count: int = 6, exported: bool = False, **arguments: Any) -> Vari
     return Variant("MaskSegmenter", arguments, sizes, boxes=count, exported=exported)
 
 
+def _finder(exported: bool = False, form: str = "inference", **arguments: Any) -> Variant:
+    # As many objects as a map of 16 x 16 has room for: peaks are two cells apart.
+    count = 6 if form == "training" else 64
+    arguments = (
+        SMALL
+        | {"boxes": count, "encoder_width": 4, "width": 8, "depth": 1, "size": 5}
+        | {"canonical_size": 16.0, "form": form}
+        | arguments
+    )
+    sizes: dict = {}
+    for sides in [(64, 64), (32, 96)]:
+        masks = (count, 10, 10)
+        cells = tuple(side // arguments.get("centre_stride", 4) for side in sides)
+        sizes[sides] = [cells, cells, masks] if form == "training" else [masks, (count,), ()]
+    found = form == "inference"
+    return Variant(
+        "InstanceSegmenter",
+        arguments,
+        sizes,
+        pixels=True,
+        boxes=0 if found else count,
+        ranked=found,
+        exported=exported,
+    )
+
+
 VARIANTS = {
     "fpn": _fpn(exported=True),
     "fpn-bilinear": _fpn(upsample="bilinear", strides=(2, 4, 16)),
@@ -57,6 +83,10 @@ VARIANTS = {
     "mask-segmenter-one-level": _segmenter(strides=(4,), head_activation=None),
     "mask-segmenter-no-rescaling": _segmenter(
         include_rescaling=False, upsample="resize_bilinear", top_down="subpixel"
+    ),
+    "instance-segmenter": _finder(exported=True),
+    "instance-segmenter-in-training": _finder(
+        form="training", norm="batch", detector_depth=2, strides=(2, 4, 8), centre_stride=2
     ),
 }
 
@@ -78,5 +108,15 @@ MISTAKES: Mistakes = [
     ("MaskSegmenter", {"size": 0}, r"size and sampling_ratio must be 1 or more.*: 0, 2, 224"),
     ("MaskSegmenter", {"canonical_size": 0}, r"canonical_size positive\. Received: 14, 2, 0"),
     ("MaskSegmenter", {"input_shape": (250, 256, 3)}, r"224 and 256\. Received: 250"),
+    ("InstanceSegmenter", {"form": "train"}, r"Did you mean 'training'\? Received: 'train'"),
+    ("InstanceSegmenter", {"boxes": 0}, r"boxes must be 1 or more.*Received: 0, 1"),
+    ("InstanceSegmenter", {"centre_stride": 2}, r"one of the strides \(4, .*Received: 2"),
+    ("InstanceSegmenter", {"threshold": 0}, r"threshold between 0 and 1\. Received: 100, 4, 0"),
+    ("InstanceSegmenter", {"input_shape": (250, 256, 3)}, r"224 and 256\. Received: 250"),
+    (
+        "InstanceSegmenter",
+        {"input_shape": (32, 32, 3), "encoder_width": 2},
+        r"A map of 8 x 8 has no 100 centres\. Received: \(None, 8, 8, 1\)",
+    ),
     ("MaskSegmenter", {"top_down": "nearst"}, r"'nearest'.*Received: 'nearst'"),
 ]

@@ -22,6 +22,7 @@ _FIGURES = {
     "super-resolution": ("psnr_y", 1.0),
     "segmentation": ("mean_iou", 100.0),
     "instance-segmentation": ("mean_iou", 100.0),
+    "instance-detection": ("ap", 100.0),
 }
 
 # How far a file falls short of what is asked; 0 or less where it is good enough.

@@ -15,6 +15,7 @@ from kerasdeconv.train.kinds.autoencoding import AUTOENCODING
 from kerasdeconv.train.kinds.base import Datasets, Kind
 from kerasdeconv.train.kinds.classification import CLASSIFICATION
 from kerasdeconv.train.kinds.depth import DEPTH, NORMALS
+from kerasdeconv.train.kinds.detection import DETECTION
 from kerasdeconv.train.kinds.generation import GENERATION
 from kerasdeconv.train.kinds.instances import INSTANCES
 from kerasdeconv.train.kinds.pairs import DISPARITY, FLOW
@@ -29,6 +30,7 @@ __all__ = ["KINDS", "Datasets", "Kind", "kind_of", "make_datasets"]
 KINDS = {
     "segmentation": SEGMENTATION,
     "instance-segmentation": INSTANCES,
+    "instance-detection": DETECTION,
     "super-resolution": SUPER_RESOLUTION,
     "generation": GENERATION,
     "classification": CLASSIFICATION,

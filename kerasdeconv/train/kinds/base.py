@@ -26,10 +26,9 @@ class Kind:
     Attributes:
         datasets: Makes the training and validation data of a recipe, below a folder.
         fields: Names of the `DataRecipe` fields that it reads beside those that all kinds read.
-        metrics: The weighted metrics to log for a model; by the name of the output where it has
-            several.
+        metrics: The weighted metrics to log for a model, also by the name of its output.
     """
 
     datasets: Callable[[Recipe, Path], Datasets]
     fields: tuple[str, ...]
-    metrics: Callable[[keras.Model], Any] = _no_metrics
+    metrics: Callable[[keras.Model], list[Any] | dict[str, Any]] = _no_metrics

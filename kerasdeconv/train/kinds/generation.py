@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kerasdeconv import zoo
 from kerasdeconv.data.noised import NoisedPictures
-from kerasdeconv.data.pictures import CodedPictures
+from kerasdeconv.data.pictures import CodedPictures, PictureBatches
 from kerasdeconv.train.kinds.base import Datasets, Kind
 from kerasdeconv.train.parts import picture_parts
 from kerasdeconv.train.recipe import Recipe
 from kerasdeconv.zoo.cards import Card
+
+_STEPS = 4  # batches of validation
 
 
 def picture_color(card: Card) -> str:
@@ -23,31 +27,23 @@ def _datasets(recipe: Recipe, folder: Path) -> Datasets:
     """Codes and pictures for adversarial training, or pictures with noise for diffusion."""
     data, card = recipe.data, zoo.card(recipe.entry)
     diffusion = card.convention.diffusion
-    if diffusion is not None:
-        parts = picture_parts(data, folder, picture_color(card))
-        training, held = (part.pixels for part in parts)
-        options: dict[str, Any] = {"batch_size": data.batch, "seed": recipe.seed}
-        return (
-            NoisedPictures(training, diffusion, steps=data.steps, **options),
-            NoisedPictures(
-                held if len(held) else training, diffusion, steps=4, augment=False, **options
-            ),
-        )
-    if recipe.fit.adversarial is None:
+    if diffusion is None and recipe.fit.adversarial is None:
         raise ValueError(
             f"{recipe.entry!r} learns against a discriminator: give [fit.adversarial]. "
             f"Received: adversarial={recipe.fit.adversarial}"
         )
-    training, held = picture_parts(data, folder, picture_color(card))
-    options: dict[str, Any] = {
-        "code": card.arguments["input_shape"][-1],
-        "batch_size": data.batch,
-        "seed": recipe.seed,
-    }
-    held_pixels = held.pixels if len(held.pixels) else training.pixels
+
+    def batches(pictures: np.ndarray, **options: Any) -> PictureBatches:
+        options |= {"batch_size": data.batch, "seed": recipe.seed}
+        if diffusion is not None:
+            return NoisedPictures(pictures, diffusion, **options)
+        return CodedPictures(pictures, code=card.arguments["input_shape"][-1], **options)
+
+    parts = picture_parts(data, folder, picture_color(card))
+    training, held = (part.pixels for part in parts)
     return (
-        CodedPictures(training.pixels, steps=data.steps, **options),
-        CodedPictures(held_pixels, steps=4, augment=False, **options),
+        batches(training, steps=data.steps),
+        batches(held if len(held) else training, steps=_STEPS, augment=False),
     )
 
 

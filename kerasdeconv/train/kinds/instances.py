@@ -14,23 +14,37 @@ from kerasdeconv.train.recipe import Recipe
 
 
 def _datasets(recipe: Recipe, folder: Path) -> Datasets:
-    data = recipe.data
-    arguments = zoo.card(recipe.entry).arguments
-    if arguments.get("boxes") not in (None, data.boxes):
+    wanted = zoo.card(recipe.entry).arguments.get("boxes")
+    if wanted not in (None, recipe.data.boxes):
         raise ValueError(
-            f"{recipe.entry!r} takes {arguments['boxes']} boxes. Received: boxes={data.boxes}"
+            f"{recipe.entry!r} takes {wanted} boxes. Received: boxes={recipe.data.boxes}"
         )
+    return instance_patches(recipe, folder, InstancePatches)
+
+
+def instance_patches(
+    recipe: Recipe, folder: Path, patches: type[InstancePatches], **options: Any
+) -> Datasets:
+    """Makes patches with boxes and masks of a size that a recipe's entry draws.
+
+    Args:
+        recipe: The recipe.
+        folder: What holds its data folders.
+        patches: The class of the data sets.
+        **options: Its arguments beside those of `InstancePatches`.
+    """
+    data = recipe.data
     training, validation = labelled_parts(data, folder)
-    options: dict[str, Any] = {
+    options |= {
         "boxes": data.boxes,
-        "mask_size": 2 * arguments.get("size", 14),
+        "mask_size": 2 * zoo.card(recipe.entry).arguments.get("size", 14),
         "patch": data.patch,
         "batch_size": data.batch,
         "seed": recipe.seed,
     }
     steps = max(1, len(validation) // data.batch)
     return (
-        InstancePatches(
+        patches(
             training,
             zoom=data.zoom,
             augmentation=data.augmentation,
@@ -39,7 +53,7 @@ def _datasets(recipe: Recipe, folder: Path) -> Datasets:
             steps=data.steps,
             **options,
         ),
-        InstancePatches(validation or training, steps=steps, augment=False, **options),
+        patches(validation or training, steps=steps, augment=False, **options),
     )
 
 
