@@ -27,7 +27,7 @@ def to_tflite(
     model: keras.Model,
     *,
     precision: str = "float32",
-    samples: Iterable[np.ndarray] = (),
+    samples: Iterable[Any] = (),
     door: str = "float32",
     pixel_output: bool = False,
     ranges: str = "minmax",

@@ -20,31 +20,24 @@ def picture_color(card: Card) -> str:
 
 
 def _datasets(recipe: Recipe, folder: Path) -> Datasets:
-    """Codes and pictures for adversarial training, or pictures with noise for diffusion."""
+    """Pictures with noise for diffusion; codes and pictures for adversarial training."""
     data, card = recipe.data, zoo.card(recipe.entry)
     diffusion = card.convention.diffusion
-    if diffusion is not None:
-        parts = picture_parts(data, folder, picture_color(card))
-        training, held = (part.pixels for part in parts)
-        options: dict[str, Any] = {"batch_size": data.batch, "seed": recipe.seed}
-        return (
-            NoisedPictures(training, diffusion, steps=data.steps, **options),
-            NoisedPictures(
-                held if len(held) else training, diffusion, steps=4, augment=False, **options
-            ),
-        )
-    if recipe.fit.adversarial is None:
+    if diffusion is None and recipe.fit.adversarial is None:
         raise ValueError(
             f"{recipe.entry!r} learns against a discriminator: give [fit.adversarial]. "
             f"Received: adversarial={recipe.fit.adversarial}"
         )
     training, held = picture_parts(data, folder, picture_color(card))
-    options: dict[str, Any] = {
-        "code": card.arguments["input_shape"][-1],
-        "batch_size": data.batch,
-        "seed": recipe.seed,
-    }
     held_pixels = held.pixels if len(held.pixels) else training.pixels
+    options: dict[str, Any] = {"batch_size": data.batch, "seed": recipe.seed}
+    if diffusion is not None:
+        options["diffusion"] = diffusion
+        return (
+            NoisedPictures(training.pixels, steps=data.steps, **options),
+            NoisedPictures(held_pixels, steps=16, augment=False, **options),
+        )
+    options["code"] = card.arguments["input_shape"][-1]
     return (
         CodedPictures(training.pixels, steps=data.steps, **options),
         CodedPictures(held_pixels, steps=4, augment=False, **options),
