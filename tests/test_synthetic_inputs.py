@@ -7,7 +7,10 @@ import pytest
 
 from kerasdeconv.data.synthetic_inputs import INPUTS, synthetic_inputs
 
-SHAPES: dict[str, list[tuple[int, ...]]] = {"codes": [(7,), (2, 3)]}
+SHAPES: dict[str, list[tuple[int, ...]]] = {
+    "codes": [(7,), (2, 3)],
+    "noised_digits": [(8, 8, 1), (1,)],
+}
 
 
 @pytest.mark.parametrize("kind", INPUTS)
