@@ -33,6 +33,7 @@ class Variant:
             learned like pixels.
         boxes: How many boxes it takes as its second input.
         ranked: Whether it sorts its answers: in half precision others may come first.
+        steps: How many steps its second input counts: N x 1 whole numbers.
         refused: Formats that it cannot be exported to in float32, and what the error says.
         exported: Whether the suite exports it: one variant of each builder and each part that
             converts in its own way.
@@ -45,6 +46,7 @@ class Variant:
     features: bool = False
     boxes: int = 0
     ranked: bool = False
+    steps: int = 0
     refused: dict[str, str] = dataclasses.field(default_factory=dict)
     exported: bool = False
 
@@ -71,10 +73,12 @@ class Variant:
         return getattr(models, self.builder)(**(self.arguments | changes))
 
     def inputs(self, sides: Sides | None = None, count: int = 2) -> Any:
-        """Random pictures, volumes or codes; with boxes, a list of pictures and boxes."""
+        """Random pictures, volumes or codes; a list with boxes or steps where it takes those."""
         sides = next(iter(self.sizes)) if sides is None else sides
         rng = np.random.default_rng(0)
         pictures = rng.uniform(0, self.white, (count, *sides, self.channels)).astype(np.float32)
+        if self.steps:
+            return [pictures, rng.integers(self.steps, size=(count, 1)).astype(np.int32)]
         if not self.boxes:
             return pictures
         # From small to nearly the whole picture, so that every level of a pyramid has its boxes.

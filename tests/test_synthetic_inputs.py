@@ -11,6 +11,7 @@ SHAPES: dict[str, list[tuple[int, ...]]] = {
     "codes": [(7,), (2, 3)],
     "moving_digits": [(4, 16, 20, 1)],
     "picture_pairs": [(16, 24, 6)],
+    "noised_digits": [(8, 8, 1), (1,)],
 }
 
 

@@ -50,7 +50,8 @@ def generate(
         )
     if count < 1:
         raise ValueError(f"count must be 1 or more. Received: {count}")
-    start = np.random.default_rng(seed).standard_normal((count, *shape)).astype(np.float32)
+    sides = [side for side in shape if side is not None]
+    start = np.random.default_rng(seed).standard_normal((count, *sides)).astype(np.float32)
     if predictor.convention.diffusion is not None:
         pictures = sample(predictor, start, steps=steps, eta=eta, seed=seed + 1, progress=progress)
         return to_uint8((pictures + 1) * 127.5)

@@ -15,7 +15,7 @@ from kerasdeconv.train.parts import picture_parts
 from kerasdeconv.train.recipe import Recipe
 from kerasdeconv.zoo.cards import Card
 
-_STEPS = 4  # batches of validation
+_STEPS = 16  # batches of validation
 
 
 def picture_color(card: Card) -> str:
@@ -24,7 +24,7 @@ def picture_color(card: Card) -> str:
 
 
 def _datasets(recipe: Recipe, folder: Path) -> Datasets:
-    """Codes and pictures for adversarial training, or pictures with noise for diffusion."""
+    """Pictures with noise for diffusion; codes and pictures for adversarial training."""
     data, card = recipe.data, zoo.card(recipe.entry)
     diffusion = card.convention.diffusion
     if diffusion is None and recipe.fit.adversarial is None:
