@@ -139,7 +139,7 @@ def test_a_short_training_lowers_the_loss(recurrent):
 
 def test_measured_beside_the_last_frame(tmp_path):
     """A network that repeats the last frame is as good as that."""
-    data.write_synthetic("digits", tmp_path, 12)
+    data.write_synthetic("digits", tmp_path, 12, (12, 12))
     inputs = keras.Input((3, 32, 32, 1))
     model = keras.Model(inputs, keras.ops.repeat(inputs[:, -1:], 2, axis=1), name="copy")
     convention = zoo.card("video").convention
