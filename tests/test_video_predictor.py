@@ -139,7 +139,7 @@ def test_a_short_training_lowers_the_loss(recurrent):
 
 def test_measured_beside_the_last_frame(tmp_path):
     """A network that repeats the last frame is as good as that."""
-    data.write_synthetic("digits", tmp_path, 12)
+    data.write_synthetic("digits", tmp_path, 12, (12, 12))
     inputs = keras.Input((3, 32, 32, 1))
     model = keras.Model(inputs, keras.ops.repeat(inputs[:, -1:], 2, axis=1), name="copy")
     convention = zoo.card("video").convention
@@ -150,5 +150,5 @@ def test_measured_beside_the_last_frame(tmp_path):
     assert figures["psnr_gain"] == pytest.approx(0)
     # Digits that have moved on twice as far overlap less.
     first, second = figures["psnr_by_frame"]
-    assert first > second + 1
+    assert first > second
     assert np.mean([first, second]) == pytest.approx(figures["psnr"])
