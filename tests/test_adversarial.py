@@ -287,6 +287,13 @@ class TestRecipes:
         with pytest.raises(ValueError, match=r"give \[fit\.adversarial\]\. Received: .*=None$"):
             train.run(dataclasses.replace(recipe, fit=fit), data=digits, out=tmp_path)
 
+    def test_a_network_that_is_no_generator(self, digits, tmp_path):
+        text = RECIPE.replace("dcgan.mnist", "espcn_x2").replace("generation", "super-resolution")
+        with pytest.raises(
+            ValueError, match=r"\[fit\.adversarial\]\. Received: 'super-resolution'$"
+        ):
+            train.run(recipe_of(tmp_path, text.replace("last = 20", "")), data=digits, out=tmp_path)
+
     def test_the_discriminator_has_a_rate_of_its_own(self, tmp_path):
         adversarial = AdversarialRecipe(
             "DCGANDiscriminator", {"width": 4}, rate=2.0, critic_steps=2

@@ -86,7 +86,7 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
     },
     ("generation", "mnist"): {
         "folder": "mnist",
-        "title": "MNIST validation split, 10,000 pictures, features of classifier.mnist",
+        "title": "MNIST validation split, features of classifier.mnist",
         "figures": {"fid": ("FID", 2), "inception_score": ("Inception Score", 3)},
     },
     ("autoencoding", "mnist"): {

@@ -28,8 +28,10 @@ class Kind:
         fields: Names of the `DataRecipe` fields that it reads beside those that all kinds read.
         metrics: The weighted metrics to log for a model; by the name of the output where it has
             several.
+        adversarial: Whether they are codes and pictures, where the recipe has `[fit.adversarial]`.
     """
 
     datasets: Callable[[Recipe, Path], Datasets]
     fields: tuple[str, ...]
     metrics: Callable[[keras.Model], Any] = _no_metrics
+    adversarial: bool = False
