@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from kerasdeconv import data, losses, models, train, zoo
 from kerasdeconv.convention import Convention
-from kerasdeconv.evaluation import evaluate, generators
+from kerasdeconv.evaluation import evaluate
 from kerasdeconv.train.progress import Progress
 from kerasdeconv.train.recipe import AdversarialRecipe, FitRecipe
 from kerasdeconv.train.run import make_game
@@ -286,6 +287,13 @@ class TestRecipes:
         with pytest.raises(ValueError, match=r"give \[fit\.adversarial\]\. Received: .*=None$"):
             train.run(dataclasses.replace(recipe, fit=fit), data=digits, out=tmp_path)
 
+    def test_a_network_that_is_no_generator(self, digits, tmp_path):
+        text = RECIPE.replace("dcgan.mnist", "espcn_x2").replace("generation", "super-resolution")
+        with pytest.raises(
+            ValueError, match=r"\[fit\.adversarial\]\. Received: 'super-resolution'$"
+        ):
+            train.run(recipe_of(tmp_path, text.replace("last = 20", "")), data=digits, out=tmp_path)
+
     def test_the_discriminator_has_a_rate_of_its_own(self, tmp_path):
         adversarial = AdversarialRecipe(
             "DCGANDiscriminator", {"width": 4}, rate=2.0, critic_steps=2
@@ -306,7 +314,8 @@ class TestMeasure:
     def classified(self, monkeypatch: pytest.MonkeyPatch) -> None:
         keras.utils.set_random_seed(0)
         network = models.Classifier((28, 28, 1), classes=10, width=4)
-        monkeypatch.setattr(generators, "_classifier", lambda shape: network)
+        module = importlib.import_module("kerasdeconv.evaluation.generators")
+        monkeypatch.setattr(module, "_classifier", lambda shape: network)
 
     def test_of_a_generator(self, digits, tmp_path, classified):
         recipe_of(tmp_path)

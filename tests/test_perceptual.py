@@ -51,7 +51,7 @@ def test_perceptual(loss):
     for i in range(2):
         content = np.mean((made["block1_conv2"][i] - true["block1_conv2"][i]) ** 2)
         styles = sum(
-            np.sum((gram(made[layer][i]) - gram(style[layer][0])) ** 2)
+            np.mean((gram(made[layer][i]) - gram(style[layer][0])) ** 2)
             for layer in LAYERS["style_layers"]
         )
         expected.append(0.5 * content + 2.0 * styles)

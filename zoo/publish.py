@@ -92,6 +92,7 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
     ("generation", "mnist"): {
         "folder": "mnist",
         "title": "2,000 pictures, features of classifier.mnist",
+        "title": "MNIST validation split, features of classifier.mnist",
         "figures": {"fid": ("FID", 2), "inception_score": ("Inception Score", 3)},
     },
     ("autoencoding", "mnist"): {

@@ -27,8 +27,8 @@ _MEAN = (103.939, 116.779, 123.68)
 class Perceptual(DenseLoss):
     """How far a picture's contents are from those of another, and its style from a third one's.
 
-    Contents are features, compared by their mean squared error; style is their Gram matrices,
-    compared by the sum of squared errors.
+    Contents are features, and style is their Gram matrices; both are compared by their mean squared
+    error, as in the authors' code, whose weights are the defaults.
 
     Args:
         style: The picture whose style is wanted: an array H x W x 3 in [0, 255], or the path of a
@@ -47,7 +47,7 @@ class Perceptual(DenseLoss):
         ValueError: An argument is out of range, or VGG16 has no such layer.
 
     Example:
-        >>> loss = Perceptual("wave.jpg", style_weight=5.0) + 1e-4 * TotalVariation()
+        >>> loss = Perceptual("wave.jpg", style_weight=5.0) + 0.1 * TotalVariation()
         >>> model.compile("adam", loss)
         >>> model.fit(photographs, photographs, batch_size=4)
     """
@@ -104,7 +104,7 @@ class Perceptual(DenseLoss):
             total = total + self.content_weight * ops.mean(error * error, axis=(1, 2, 3))
         for layer, wanted in self.wanted.items():
             error = gram_matrix(made[layer]) - wanted
-            total = total + self.style_weight * ops.sum(error * error, axis=(1, 2))
+            total = total + self.style_weight * ops.mean(error * error, axis=(1, 2))
         return total if weights is None else total * ops.mean(weights, axis=(1, 2))
 
     def get_config(self) -> dict[str, Any]:

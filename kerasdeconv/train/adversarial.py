@@ -15,7 +15,6 @@ from kerasdeconv.train.gradients import (
 )
 
 
-@keras.saving.register_keras_serializable(package="kerasdeconv")
 class TwoOptimizers(keras.optimizers.Optimizer):
     """The optimizers of two networks in one, so that Keras' loops and checkpoints know of both.
 
@@ -63,19 +62,6 @@ class TwoOptimizers(keras.optimizers.Optimizer):
 
     def load_own_variables(self, store: Any) -> None:
         """Loads nothing, as nothing was saved."""
-
-    def get_config(self) -> dict[str, Any]:
-        serialize = keras.optimizers.serialize
-        return {
-            "generator": serialize(self.generator),
-            "discriminator": serialize(self.discriminator),
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TwoOptimizers:
-        parts = {k: keras.optimizers.deserialize(config[k]) for k in ("generator", "discriminator")}
-        return cls(**config | parts)
 
 
 class Adversarial(keras.Model):

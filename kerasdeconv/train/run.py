@@ -95,6 +95,11 @@ def _learner(recipe: Recipe, model: keras.Model) -> keras.Model:
     """What is fitted, compiled: the network itself, or the game that it learns in."""
     kind, steps = kind_of(recipe), recipe.fit.epochs * recipe.data.steps
     if recipe.fit.adversarial is not None:
+        if not kind.adversarial:
+            raise ValueError(
+                "Only generators learn against a discriminator: leave out [fit.adversarial]. "
+                f"Received: {recipe.data.kind!r}"
+            )
         return make_game(recipe, model, steps)
     model.compile(
         optimizer=make_optimizer(recipe.fit, steps),

@@ -73,10 +73,10 @@ def read_lesson(job: Job, recipe: str | Path, data: str | Path | None) -> Lesson
             "Training for 8 bits is of the network that is exported, with its arguments. "
             f"Received: arguments={read.arguments}"
         )
-    if read.fit.losses:
+    if read.fit.losses or read.fit.adversarial:
         raise ValueError(
             "Training for 8 bits has one loss for every output: give loss. "
-            f"Received: losses={read.fit.losses!r}"
+            f"Received: losses={read.fit.losses!r}, adversarial={read.fit.adversarial}"
         )
     if data is None:
         raise ExportError(

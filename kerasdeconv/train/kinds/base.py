@@ -27,8 +27,10 @@ class Kind:
         datasets: Makes the training and validation data of a recipe, below a folder.
         fields: Names of the `DataRecipe` fields that it reads beside those that all kinds read.
         metrics: The weighted metrics to log for a model, also by the name of its output.
+        adversarial: Whether they are codes and pictures, where the recipe has `[fit.adversarial]`.
     """
 
     datasets: Callable[[Recipe, Path], Datasets]
     fields: tuple[str, ...]
     metrics: Callable[[keras.Model], list[Any] | dict[str, Any]] = _no_metrics
+    adversarial: bool = False

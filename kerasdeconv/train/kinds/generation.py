@@ -47,4 +47,4 @@ def _datasets(recipe: Recipe, folder: Path) -> Datasets:
     )
 
 
-GENERATION = Kind(_datasets, ("last",))
+GENERATION = Kind(_datasets, ("last",), adversarial=True)
