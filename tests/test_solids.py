@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,11 @@ from kerasdeconv import data
 from kerasdeconv.data import solids
 from kerasdeconv.data.solids import Solid, draw_solid, occupancy, render, surface_points
 from kerasdeconv.errors import DataError
+from kerasdeconv.train.kinds import make_datasets
+from kerasdeconv.train.parts import solid_parts
+from kerasdeconv.train.recipe import DataRecipe, read_recipe
 
+ZOO = Path(__file__).parents[1] / "zoo"
 EVERY = pytest.mark.parametrize("kind", solids.KINDS)
 
 
@@ -109,6 +115,28 @@ class TestFolders:
         np.testing.assert_array_equal(held[1][1][2], views.target(0, "points"))
         with pytest.raises(ValueError, match=r"'voxels', 'points'\)\. Received: 'mesh'$"):
             data.SolidBatches(views, target="mesh")
+
+    def test_parts(self, folder):
+        recipe = DataRecipe(kind="voxels", folders=(folder.name,), last=2)
+        training, held = solid_parts(recipe, folder.parent)
+        assert (len(training.pixels), len(held.points)) == (3, 2)
+        np.testing.assert_array_equal(held.view(0), data.read_solids(folder).view(3))
+        both = dataclasses.replace(recipe, validation_folders=(folder.name,))
+        with pytest.raises(ValueError, match=r"last or validation_folders\. Received: 2 and "):
+            solid_parts(both, folder.parent)
+        training, held = solid_parts(dataclasses.replace(both, last=0), folder.parent)
+        assert len(training.pixels) == len(held.pixels) == 5
+
+    def test_a_recipes_batches(self, folder):
+        """A committed recipe, on other folders: what is held is used whole, in its order."""
+        recipe = read_recipe(ZOO / "voxelnet.shapes" / "recipe.toml")
+        names = {"folders": (folder.name,), "validation_folders": (folder.name,)}
+        small = dataclasses.replace(recipe.data, batch=2, **names)
+        training, held = make_datasets(dataclasses.replace(recipe, data=small), folder.parent)
+        assert (len(training), len(held)) == (recipe.data.steps, 2)
+        views = data.read_solids(folder)
+        np.testing.assert_array_equal(held[1][0][0], views.view(2))
+        np.testing.assert_array_equal(held[1][1][1], views.target(3, "voxels"))
 
     def test_what_is_none(self, tmp_path):
         with pytest.raises(DataError, match=r"no solids\.npz\. Received: "):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -12,10 +15,13 @@ from kerasdeconv.data.synthetic_inputs import synthetic_inputs
 from kerasdeconv.errors import ExportError
 from kerasdeconv.evaluation import evaluate
 from kerasdeconv.models.video_predictor import _Cell
+from kerasdeconv.train import read_recipe
+from kerasdeconv.train.kinds import make_datasets
 
 # Keras 3.15 saves TensorFlow variables by a way that NumPy 2.4 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
+ZOO = Path(__file__).parents[1] / "zoo"
 TINY = {"width": 4, "hidden": 8, "depth": 1}
 
 
@@ -122,6 +128,18 @@ class TestMotion:
         np.testing.assert_array_equal(same[1][0], seen)
         step = np.abs(following[:, 0] - seen[:, -1]).mean()
         assert 0 < step < np.abs(following[:, 0] - seen[::-1, -1]).mean()
+
+
+def test_a_recipes_batches(tmp_path):
+    """The committed recipe; other digits move in the videos that it is validated on."""
+    recipe = read_recipe(ZOO / "video.moving_mnist" / "recipe.toml")
+    digits = data.read_pictures(data.write_synthetic("digits", tmp_path / "mnist", 12)).pixels
+    small = dataclasses.replace(recipe.data, last=4, batch=2)
+    training, held = make_datasets(dataclasses.replace(recipe, data=small), tmp_path)
+    np.testing.assert_array_equal(training.pictures, digits[:8])
+    np.testing.assert_array_equal(held.pictures, digits[8:])
+    assert (len(training), len(held)) == (recipe.data.steps, 64)
+    assert [part.shape for part in training[0]] == [(2, 10, 64, 64, 1)] * 2
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
