@@ -16,7 +16,6 @@ import metric_cases
 import numpy as np
 import pytest
 from contract import SameDraws, span
-from contract import span
 from test_adversarial import TestSteps  # noqa: F401  the formulas hold on every backend
 from test_progressive import test_it_is_faded_in_while_it_learns  # noqa: F401
 from variants import VARIANTS

@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from protocols import protocol_of
 
 from kerasdeconv import zoo
 from kerasdeconv.data.volumes import fit_volume
@@ -36,113 +37,6 @@ EXPORTS = [
     ("onnxruntime-cpu", "float32"),
     ("onnxruntime-cpu", "int8"),
 ]
-_IOU = {"mean_iou": ("mean IoU", 4)}
-# What the cards' figures are measured on, by task and the folder that is trained on, and the
-# figures of a result that they show; a path leads to those below others. Those that a network or a
-# file does not have are left out.
-PROTOCOLS: dict[tuple[str, str], Any] = {
-    ("super-resolution", "sr_t91"): {
-        "folder": "sr_set5",
-        "title": "Set5",
-        "figures": {"psnr_y": ("PSNR on Y (dB)", 2), "ssim_y": ("SSIM on Y", 4)},
-    },
-    ("segmentation", "dsb2018_nuclei"): {
-        "folder": "dsb2018_nuclei",
-        "title": "DSB 2018 validation split",
-        "figures": _IOU,
-    },
-    ("instance-segmentation", "dsb2018_nuclei"): {
-        "folder": "dsb2018_nuclei",
-        "title": "DSB 2018 validation split, true boxes given",
-        "figures": {"mean_iou": ("mean IoU over instances", 4)},
-    },
-    ("instance-detection", "dsb2018_nuclei"): {
-        "folder": "dsb2018_nuclei",
-        "title": "DSB 2018 validation split",
-        "figures": {"ap_50": ("mask AP at IoU 0.5", 4), "ap": ("mask AP", 4)},
-    },
-    ("segmentation", "msd_hippocampus"): {
-        "folder": "msd_hippocampus",
-        "title": "MSD hippocampus validation split",
-        "figures": {"mean_dice": ("mean Dice", 4)},
-    },
-    ("segmentation", "isbi2012_em"): {
-        "folder": "isbi2012_em",
-        "title": "ISBI 2012, slices 20 to 25",
-        "figures": {
-            "dice.membrane": ("Dice of membranes", 4),
-            "pixel_accuracy": ("pixel accuracy", 4),
-        },
-    },
-    ("segmentation", "drive/train"): {
-        "folder": "drive/train",
-        "title": "DRIVE training half, images 36 to 40",
-        "figures": {"auc": ("ROC AUC in the field of view", 4), "dice.vessel": ("Dice", 4)},
-    },
-    ("segmentation", "camvid/train"): {
-        "folder": "camvid/val",
-        "title": "CamVid val",
-        "figures": _IOU,
-    },
-    ("classification", "mnist"): {
-        "folder": "mnist",
-        "title": "MNIST validation split",
-        "figures": {"accuracy": ("accuracy", 4)},
-    },
-    ("generation", "mnist"): {
-        "folder": "mnist",
-        "title": "2,000 pictures, features of classifier.mnist",
-        "title": "MNIST validation split, features of classifier.mnist",
-        "figures": {"fid": ("FID", 2), "inception_score": ("Inception Score", 3)},
-    },
-    ("autoencoding", "mnist"): {
-        "folder": "mnist",
-        "title": "MNIST validation split",
-        "figures": {
-            "negative_elbo": ("negative ELBO (nats)", 2),
-            "nats_of_draws": ("reconstruction of draws (nats)", 2),
-            "nats_of_means": ("reconstruction of means (nats)", 2),
-            "kl": ("KL of the posterior (nats)", 2),
-            "active_latents": ("active latents", 0),
-            "mse": ("mean squared error on [0, 1]", 5),
-        },
-    },
-    ("video", "mnist"): {
-        "folder": "mnist",
-        "title": "Moving MNIST, 256 videos of the last 10,000 digits",
-        "figures": {
-            "psnr": ("PSNR (dB)", 2),
-            "psnr_gain": ("PSNR above that of the last frame (dB)", 2),
-        },
-    },
-    ("voxels", "solids/train"): {
-        "folder": "solids/val",
-        "title": "512 other solids",
-        "figures": {"voxel_iou": ("voxel IoU", 4)},
-    },
-    ("points", "solids/train"): {
-        "folder": "solids/val",
-        "title": "512 other solids",
-        "figures": {"chamfer_distance": ("chamfer distance", 5)},
-    },
-    ("depth", "depth_7scenes"): {
-        "folder": "depth_7scenes",
-        "title": "7-Scenes, the last 16 of 76 frames of one room",
-        "figures": {
-            "abs_rel": ("absolute relative error", 4),
-            "rmse": ("RMSE (m)", 3),
-            "delta1": ("share within a factor of 1.25", 4),
-        },
-    },
-    ("flow", "sr_t91"): {
-        "folder": "sr_set5",
-        "title": "Set5, moved",
-        "figures": {
-            "end_point_error": ("end-point error (pixels)", 3),
-            "zero": ("end-point error of no motion (pixels)", 3),
-        },
-    },
-}
 # Layers that stay in float in int8 files, by task.
 IN_FLOAT = {"instance-detection": ("distances", "find", "roi_align")}
 CALIBRATING = 100  # samples of the training data
@@ -183,8 +77,8 @@ def main() -> None:
 
 def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any]:
     """Measures the Keras model and every export, int8 with both kinds of calibration."""
-    protocol = PROTOCOLS[card.task, recipe.data.folders[0]]
-    folder = data / protocol["folder"]
+    protocol = protocol_of(card, recipe)
+    folder = data / protocol.folder
     kept = None if card.task == "super-resolution" else HERE / card.name / "recipe.toml"
 
     def figures(subject: Any) -> dict[str, Any]:
@@ -224,7 +118,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
                 }
                 rows.append(row)
                 print(row["format"], precision, row["calibration"], flush=True)
-    return {"entry": card.name, "data": protocol["title"], "rows": rows}
+    return {"entry": card.name, "data": protocol.title, "rows": rows}
 
 
 def training_samples(model: Any, card: Card, recipe: Recipe, data: Path) -> list[Any]:
@@ -259,10 +153,10 @@ def drawn_samples(recipe: Recipe, data: Path) -> list[Any]:
 
 def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
     """The figures that the card shows, the headline first."""
-    protocol, found = PROTOCOLS[card.task, recipe.data.folders[0]], []
-    folder = f"--data DATA/{protocol['folder']}"
+    protocol, found = protocol_of(card, recipe), []
+    folder = f"--data DATA/{protocol.folder}"
     part = "" if card.task == "super-resolution" else f" --recipe zoo/{card.name}/recipe.toml"
-    for key, (title, digits) in protocol["figures"].items():
+    for key, (title, digits) in protocol.figures.items():
         for row in result["rows"]:
             value = look_up(row["metrics"], key)
             if value is None:
@@ -276,11 +170,11 @@ def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
                     value=round(value, digits),
                     precision=row["precision"],
                     format=row["format"],
-                    data=protocol["title"] + (", calibrated with training pictures" * real),
+                    data=protocol.title + (", calibrated with training pictures" * real),
                     command=f"kerasdeconv evaluate {subject} {folder}{part}",
                 )
             )
-    key, (title, digits) = next(iter(protocol["figures"].items()))
+    key, (title, digits) = next(iter(protocol.figures.items()))
     for group, figures in result["rows"][0]["metrics"].get("groups", {}).items():
         found.append(
             Metric(
@@ -288,7 +182,7 @@ def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
                 value=round(look_up(figures, key), digits),
                 precision="float32",
                 format="keras",
-                data=f"{protocol['title']}, {group}",
+                data=f"{protocol.title}, {group}",
                 command=f"kerasdeconv evaluate {card.name} {folder}{part}",
             )
         )
