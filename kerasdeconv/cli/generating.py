@@ -35,7 +35,7 @@ def generate(
     Example: sixteen digits, by Keras and by a file.
 
       $ kerasdeconv generate diffusion.mnist --out digits.png
-      $ kerasdeconv generate build/diffusion/diffusion.float32.onnx --steps 50 --out digits.png
+      $ kerasdeconv generate build/diffusion.mnist.float32.onnx --steps 50 --out digits.png
     """
     from kerasdeconv import imaging
 
