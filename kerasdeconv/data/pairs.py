@@ -83,7 +83,7 @@ class PairPatches(RandomPatches):
         self,
         images: Sequence[np.ndarray],
         *,
-        patch: int | tuple[int, ...] = 192,
+        patch: int | tuple[int, ...] = 128,
         strides: Sequence[int] = (1,),
         shift: float = 8.0,
         augmentation: Augmentation = _AUGMENTATION,

@@ -15,7 +15,7 @@ from kerasdeconv.evaluation.base import Measured, Progress, kept
 from kerasdeconv.metrics import end_point_error
 
 _PAIRS = 8  # made of each picture, on average
-_SIDE = 192  # of a pair, for a network that takes any size
+_SIDE = 128  # of a pair, for a network that takes any size
 
 
 def flow(
