@@ -53,8 +53,8 @@ def predict(
     """Run an exported file on pictures of any size, with neither Keras nor TensorFlow.
 
     Segmentation, also of the objects in given boxes or of all that are found, is drawn over the
-    picture. Pictures of another
-    size than the network's are run in tiles that overlap, so that they join without a seam.
+    picture. Pictures of another size than the network's are run in tiles that overlap, so that they
+    join without a seam.
 
     Example: one picture, and a folder of them.
 
