@@ -66,4 +66,8 @@ class TestResizeLike:
         x, like = keras.Input((None, None, 3)), keras.Input((None, None, 1))
         model = keras.Model([x, like], ResizeLike()([x, like]))
         assert model.output_shape == (None, None, None, 3)
-        assert model([normal(1, 2, 2, 3), normal(1, 4, 6, 1)]).shape == (1, 4, 6, 3)
+        free = [tf.TensorSpec((None, None, None, channels)) for channels in (3, 1)]
+        run = tf.function(model, input_signature=[free])
+        for sides in ((4, 9), (3, 3), (7, 5)):
+            arrays = [normal(2, 2, 3, 3), normal(2, *sides, 1)]
+            np.testing.assert_allclose(run(arrays), model(arrays), rtol=0, atol=1e-6)

@@ -33,6 +33,7 @@ class KerasPredictor(runtime.Predictor):
             )
         super().__init__(convention, *(tuple(tensor.shape) for tensor in model.inputs))
         self.model = model
+        self._tiles: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Runs the model once. See `Predictor.run`."""
@@ -52,6 +53,11 @@ class KerasPredictor(runtime.Predictor):
 
         An encoder that rounds up may make 368 pixels of 367: then it is the size of the answer.
         """
+        if sides not in self._tiles:  # the search asks every layer, size by size
+            self._tiles[sides] = self._search(sides)
+        return self._tiles[sides]
+
+    def _search(self, sides: tuple[int, ...]) -> tuple[int, ...]:
         fixed = tuple(side for side in self.input_shape[1:-1] if side is not None)
         if len(fixed) == len(self.input_shape) - 2:
             return fixed
