@@ -22,6 +22,7 @@ from kerasdeconv.export import calibration as cal
 from kerasdeconv.export.quantization.ranges import require_method
 from kerasdeconv.export.targets import Target
 from kerasdeconv.graph import read
+from kerasdeconv.imaging import as_gray
 from kerasdeconv.sizes import input_shapes
 
 _NOISE = 8  # samples of noise to verify on, where nothing else is known
@@ -259,7 +260,10 @@ def _synthetic(
         batches = [[part[None] for part in sample] for sample in drawn]
         return batches if len(shapes) > 1 else [sample[0] for sample in batches]
     pairs = synthetic_pairs(kind, count, (shapes[0][1], shapes[0][2]))
-    values = list(cal.from_pictures([picture for picture, _ in pairs], shapes[0], convention))
+    pictures = [picture for picture, _ in pairs]
+    if convention.color == "gray":
+        pictures = [as_gray(picture) for picture in pictures]
+    values = list(cal.from_pictures(pictures, shapes[0], convention))
     if convention.task == "instance-segmentation":
         return [[v, _boxes_of(p[1], shapes[1])] for v, p in zip(values, pairs, strict=True)]
     return values

@@ -232,6 +232,7 @@ def _settle_doors(proto: Any, door: str) -> None:
     import onnx
 
     graph = proto.graph
+    _unshare_dequantizations(graph)
     for values, forward, kind in (
         (graph.input, True, "QuantizeLinear"),
         (graph.output, False, "DequantizeLinear"),
@@ -262,6 +263,28 @@ def _settle_doors(proto: Any, door: str) -> None:
                 value.type.tensor_type.elem_type = getattr(onnx.TensorProto, door.upper())
     del graph.value_info[:]  # the types along the way have changed
     onnx.checker.check_model(proto)
+
+
+def _unshare_dequantizations(graph: Any) -> None:
+    """Gives all readers of what an output is made of a dequantization of their own.
+
+    An output may be read inside, too, as the posterior of a variational autoencoder is, or two
+    outputs may be parts of one tensor: then each can be settled without the others.
+    """
+    import onnx
+
+    outputs = [value.name for value in graph.output]
+    ends = {n.output[0]: n for o in outputs for n in _all_beyond_moves(graph, o, forward=False)}
+    for name, node in ends.items():
+        if node.op_type != "DequantizeLinear":
+            continue
+        readers = [(n, i) for n in graph.node for i, x in enumerate(n.input) if x == name]
+        for reader, i in readers if name in outputs else readers[1:]:
+            reader.input[i] = f"{name}_for_{reader.name or reader.output[0]}_{i}"
+            copy = onnx.helper.make_node(
+                node.op_type, list(node.input), [reader.input[i]], name=reader.input[i]
+            )
+            graph.node.insert(list(graph.node).index(node) + 1, copy)
 
 
 def _beyond_moves(graph: Any, name: str, *, forward: bool) -> Any:
