@@ -126,8 +126,9 @@ def _move_integers(graph: Any) -> None:
     ONNX Runtime itself drops the dequantization before, and the quantization after, some of these
     operators and not others, and none where a part of a map was given a scale of its own. Zeros
     that are put around a map are integers too: its zero point. Parts of one scale are joined as
-    they are.
+    they are. What the graph puts out stays, whoever else reads it.
     """
+    outputs = [value.name for value in graph.output]
     for node in list(graph.node):
         pads = _pads_with_zeros(graph, node)
         if not (pads or _only_moves(node) or node.op_type == "Concat"):
@@ -137,7 +138,7 @@ def _move_integers(graph: Any) -> None:
         after = [n for n in graph.node if node.output[0] in n.input]
         if any(n is None or n.op_type != "DequantizeLinear" for n in before):
             continue
-        if [n.op_type for n in after] != ["QuantizeLinear"]:
+        if [n.op_type for n in after] != ["QuantizeLinear"] or node.output[0] in outputs:
             continue
         if not _alike(graph, before):
             continue
@@ -155,7 +156,7 @@ def _move_integers(graph: Any) -> None:
         node.output[0] = after[0].output[0]
         graph.node.remove(after[0])
         for producer, detour in zip(before, detours, strict=True):
-            unread = not any(detour in n.input for n in graph.node)
+            unread = not any(detour in n.input for n in graph.node) and detour not in outputs
             if unread and producer in list(graph.node):
                 graph.node.remove(producer)
 
@@ -232,7 +233,6 @@ def _settle_doors(proto: Any, door: str) -> None:
     import onnx
 
     graph = proto.graph
-    _unshare_dequantizations(graph)
     for values, forward, kind in (
         (graph.input, True, "QuantizeLinear"),
         (graph.output, False, "DequantizeLinear"),
@@ -263,28 +263,6 @@ def _settle_doors(proto: Any, door: str) -> None:
                 value.type.tensor_type.elem_type = getattr(onnx.TensorProto, door.upper())
     del graph.value_info[:]  # the types along the way have changed
     onnx.checker.check_model(proto)
-
-
-def _unshare_dequantizations(graph: Any) -> None:
-    """Gives all readers of what an output is made of a dequantization of their own.
-
-    An output may be read inside, too, as the posterior of a variational autoencoder is, or two
-    outputs may be parts of one tensor: then each can be settled without the others.
-    """
-    import onnx
-
-    outputs = [value.name for value in graph.output]
-    ends = {n.output[0]: n for o in outputs for n in _all_beyond_moves(graph, o, forward=False)}
-    for name, node in ends.items():
-        if node.op_type != "DequantizeLinear":
-            continue
-        readers = [(n, i) for n in graph.node for i, x in enumerate(n.input) if x == name]
-        for reader, i in readers if name in outputs else readers[1:]:
-            reader.input[i] = f"{name}_for_{reader.name or reader.output[0]}_{i}"
-            copy = onnx.helper.make_node(
-                node.op_type, list(node.input), [reader.input[i]], name=reader.input[i]
-            )
-            graph.node.insert(list(graph.node).index(node) + 1, copy)
 
 
 def _beyond_moves(graph: Any, name: str, *, forward: bool) -> Any:
