@@ -169,6 +169,11 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
+def as_gray(picture: np.ndarray) -> np.ndarray:
+    """Turns RGB bytes gray, height x width, as Pillow does: what networks for gray are given."""
+    return np.asarray(PIL.Image.fromarray(picture).convert("L"))
+
+
 def rgb_to_ycbcr(rgb: np.ndarray) -> np.ndarray:
     """Converts RGB in [0, 255] to YCbCr (BT.601, Y in 16..235), float64, ... x 3."""
     return rgb @ (_YCBCR.T / 255.0) + _YCBCR_OFFSET

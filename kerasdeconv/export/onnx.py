@@ -130,8 +130,9 @@ def _move_integers(graph: Any) -> None:
     ONNX Runtime itself drops the dequantization before, and the quantization after, some of these
     operators and not others, and none where a part of a map was given a scale of its own. Zeros
     that are put around a map are integers too: its zero point. Parts of one scale are joined as
-    they are.
+    they are. What the graph puts out stays, whoever else reads it.
     """
+    outputs = [value.name for value in graph.output]
     for node in list(graph.node):
         pads = _pads_with_zeros(graph, node)
         if not (pads or _only_moves(node) or node.op_type == "Concat"):
@@ -141,7 +142,7 @@ def _move_integers(graph: Any) -> None:
         after = [n for n in graph.node if node.output[0] in n.input]
         if any(n is None or n.op_type != "DequantizeLinear" for n in before):
             continue
-        if [n.op_type for n in after] != ["QuantizeLinear"]:
+        if [n.op_type for n in after] != ["QuantizeLinear"] or node.output[0] in outputs:
             continue
         if not _alike(graph, before):
             continue
@@ -159,7 +160,7 @@ def _move_integers(graph: Any) -> None:
         node.output[0] = after[0].output[0]
         graph.node.remove(after[0])
         for producer, detour in zip(before, detours, strict=True):
-            unread = not any(detour in n.input for n in graph.node)
+            unread = not any(detour in n.input for n in graph.node) and detour not in outputs
             if unread and producer in list(graph.node):
                 graph.node.remove(producer)
 
