@@ -193,12 +193,13 @@ def _require(
 
 
 def span(expected: np.ndarray, output: str) -> float:
-    """The range against which errors of an output are judged."""
+    """The range against which errors of an output are judged; of a lone number its magnitude."""
     if output == "probabilities":
         return 1.0
     if output == "pixels":
         return 255.0
-    return max(float(expected.max() - expected.min()), 1e-12)
+    spread = float(expected.max() - expected.min())
+    return max(spread or float(np.abs(expected).max()), 1e-12)
 
 
 def _measure(

@@ -206,6 +206,10 @@ def _from_picture(x: Any, filters: int, activation: str, side: int) -> Any:
 
 
 def _pixel_norm(x: Any, name: str) -> Any:
-    """Gives the numbers of each pixel, or of a code, a mean square of 1 (section 4.2)."""
-    x = keras.layers.UnitNormalization(name=name)(x)
-    return keras.layers.Rescaling(math.sqrt(x.shape[-1]), name=f"{name}_gain")(x)
+    """Gives the numbers of each pixel, or of a code, a mean square of 1 (section 4.2).
+
+    In float32 also under mixed precision: squares go beyond float16.
+    """
+    x = keras.layers.UnitNormalization(name=name, dtype="float32")(x)
+    gain = math.sqrt(x.shape[-1])
+    return keras.layers.Rescaling(gain, name=f"{name}_gain", dtype="float32")(x)
