@@ -8,7 +8,7 @@ the number of the entry; ONNX counts negative ones from the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,26 +33,33 @@ def tabulate(graph: Any) -> None:
     Args:
         graph: Of a quantized model, changed in place.
     """
+    readers: dict[str, list[Any]] = {value.name: [None] for value in graph.output}
+    for node in graph.node:
+        for name in set(node.input):
+            readers.setdefault(name, []).append(node)
     for first in [node for node in graph.node if node.op_type == "DequantizeLinear"]:
-        chain = _chain(graph, first)
+        chain = _chain(readers, first)
         if any(node.op_type in _FUNCTIONS for node in chain):
             _replace(graph, first, chain)
 
 
-def _chain(graph: Any, first: Any) -> list[Any]:
-    """Functions and moves behind a dequantization, up to a quantization; nothing without one."""
-    chain: list[Any] = []
-    name = first.output[0]
+def _chain(readers: Mapping[str, list[Any]], first: Any) -> list[Any]:
+    """Functions and moves behind a dequantization, up to a quantization; nothing without one.
+
+    Args:
+        readers: The nodes that read a tensor, None among them for an output of the graph.
+        first: The dequantization.
+    """
+    chain: list[Any] = [first]
     while True:
-        readers = [node for node in graph.node if name in node.input]
-        if len(readers) != 1 or any(value.name == name for value in graph.output):
+        found = readers.get(chain[-1].output[0], [])
+        if len(found) != 1 or found[0] is None:
             return []
-        chain.append(readers[0])
-        if readers[0].op_type == "QuantizeLinear":
-            return chain
-        if readers[0].op_type not in _FUNCTIONS and readers[0].op_type not in MOVES:
+        chain.append(found[0])
+        if found[0].op_type == "QuantizeLinear":
+            return chain[1:]
+        if found[0].op_type not in _FUNCTIONS and found[0].op_type not in MOVES:
             return []
-        name = readers[0].output[0]
 
 
 def _replace(graph: Any, first: Any, chain: list[Any]) -> None:
