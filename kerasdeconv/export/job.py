@@ -23,8 +23,8 @@ from kerasdeconv.export import calibration as cal
 from kerasdeconv.export.quantization.ranges import require_method
 from kerasdeconv.export.targets import Target
 from kerasdeconv.graph import read
-from kerasdeconv.layers import ROIAlign, TopCentres
 from kerasdeconv.imaging import as_gray
+from kerasdeconv.layers import ROIAlign, TopCentres
 from kerasdeconv.sizes import input_shapes
 
 _NOISE = 8  # samples of noise to verify on, where nothing else is known
@@ -272,18 +272,13 @@ def _synthetic(
         drawn = synthetic_inputs(kind, count, [shape[1:] for shape in shapes])
         batches = [[part[None] for part in sample] for sample in drawn]
         return batches if len(shapes) > 1 else [sample[0] for sample in batches]
-<<<<<<< HEAD
     pairs = synthetic_pairs(kind, count, shapes[0][1:-1])
     if sample_rank(kind) == 3:
         return [normalize(scan)[None, ..., None] for scan, _ in pairs]
-    values = list(cal.from_pictures([picture for picture, _ in pairs], shapes[0], convention))
-=======
-    pairs = synthetic_pairs(kind, count, (shapes[0][1], shapes[0][2]))
     pictures = [picture for picture, _ in pairs]
     if convention.color == "gray":
         pictures = [as_gray(picture) for picture in pictures]
     values = list(cal.from_pictures(pictures, shapes[0], convention))
->>>>>>> h-codes
     if convention.task == "instance-segmentation":
         return [[v, _boxes_of(p[1], shapes[1])] for v, p in zip(values, pairs, strict=True)]
     return values
