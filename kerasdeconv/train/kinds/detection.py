@@ -25,4 +25,9 @@ def _metrics(model: keras.Model) -> dict[str, Any]:
     return {"masks": [MeanIoU(2)]}
 
 
-DETECTION = Kind(_datasets, (*LABELLED, *VARIED, "boxes", "jitter"), _metrics, {"form": "training"})
+DETECTION = Kind(
+    _datasets,
+    (*LABELLED, *VARIED, "boxes", "jitter"),
+    _metrics,
+    {"form": "training", "boxes": None},
+)
