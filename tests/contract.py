@@ -32,7 +32,8 @@ class Variant:
         features: Whether it gives features, which are in half precision under mixed precision, and
             learned like pixels.
         boxes: How many boxes it takes as its second input.
-        ranked: Whether it sorts its answers: in half precision others may come first.
+        ranked: Whether it sorts its answers: in half precision, or a step later, others may come
+            first. It learns in another form.
         steps: How many steps its second input counts: N x 1 whole numbers.
         refused: Formats that it cannot be exported to in float32, and what the error says.
         exported: Whether the suite exports it: one variant of each builder and each part that

@@ -359,7 +359,7 @@ def samples(
         truth[1][rng.random(sides) < 1 / 20] = 1
         guess = rng.uniform(0.02, 0.98, truth.shape)
     elif case.kind == "boxes":
-        truth = rng.uniform(0.1, 9, (*shape, 4))
+        truth = rng.uniform(3, 9, (*shape, 4))
         guess = truth * rng.uniform(0.5, 2, truth.shape)
     else:
         classes = 3 if case.kind == "classes" else 2

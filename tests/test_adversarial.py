@@ -329,5 +329,5 @@ class TestMeasure:
         assert evaluate(model, folder, recipe=recipe) == result
 
     def test_of_what_takes_pictures(self, digits, classified):
-        with pytest.raises(ValueError, match=r"from codes.*Received: inputs of shapes"):
+        with pytest.raises(ValueError, match=r"from codes.*Received: inputs of shape"):
             evaluate(models.ESPCN((8, 8, 1)), digits, convention=Convention(task="generation"))

@@ -16,7 +16,7 @@ SMALL = {"encoder_width": 4, "channels": 6, "width": 8, "depth": 2, "canonical_s
 def forms() -> tuple[keras.Model, keras.Model]:
     """Both forms of a network with the same weights, handed over by name."""
     keras.utils.set_random_seed(0)
-    training = models.InstanceSegmenter((64, 96, 3), 40, form="training", **SMALL)
+    training = models.InstanceSegmenter((64, 96, 3), None, form="training", **SMALL)
     inference = models.InstanceSegmenter((64, 96, 3), 40, name="other", **SMALL)
     weights = {variable.path: variable for variable in training.weights}
     assert weights.keys() == {v.path for v in inference.weights}

@@ -74,7 +74,9 @@ def test_gradients_point_downhill(name):
     if case.labels and not case.logits:  # the logarithm is too steep near 0
         guess = np.clip(guess, 0.05, 0.95)
     slope = gradient(loss, truth, guess)
-    step = 0.01 * np.abs(guess).max() * slope / np.abs(slope).max()
+    # Boxes have kinks, where edges pass each other: a shorter step leaves fewer behind.
+    length = 0.001 if case.kind == "boxes" else 0.01
+    step = length * np.abs(guess).max() * slope / np.abs(slope).max()
     ahead, behind = (float(loss(truth, guess + sign * step)) for sign in (1, -1))
     # The loss is curved, and float32 leaves a small difference few digits.
     assert ahead - behind == pytest.approx(2 * float((slope * step).sum()), rel=0.05)

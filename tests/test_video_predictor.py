@@ -68,12 +68,13 @@ def test_a_cell_is_keras_own():
     np.testing.assert_allclose(ours(video), theirs(video), rtol=0, atol=1e-5)
 
 
-class TestExports:
-    @pytest.fixture(scope="class")
-    def samples(self):
-        drawn = synthetic_inputs("moving_digits", 8, [(3, 16, 16, 1)])
-        return [sample[0][None] for sample in drawn]
+@pytest.fixture(scope="module")
+def samples() -> list[np.ndarray]:
+    drawn = synthetic_inputs("moving_digits", 8, [(3, 16, 16, 1)])
+    return [sample[0][None] for sample in drawn]
 
+
+class TestExports:
     @pytest.mark.parametrize("target", ["android-cpu", "onnxruntime-cpu"])
     def test_convolutions_are_truly_int8(self, target, samples, tmp_path):
         model = models.VideoPredictor((3, 16, 16, 1), 2, **TINY)

@@ -147,7 +147,7 @@ class TestCards:
             expected = tuple(side * card.convention.scale for side in card.export_size)
             assert model.outputs[0].shape[1:-1] == expected
         if card.convention.labels:
-            assert len(card.convention.labels) == max(2, model.output_shape[-1])
+            assert len(card.convention.labels) == max(2, model.outputs[0].shape[-1])
 
     def test_trained_weights_load_in_full(self) -> None:
         for name in zoo.list_models(pretrained=True):

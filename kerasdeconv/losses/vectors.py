@@ -9,6 +9,9 @@ import keras
 from kerasdeconv.losses.base import DenseLoss, named
 
 
+_NOTHING = 1e-12  # squared length, below which a vector has no direction
+
+
 @named("end_point_error")
 class EndPointError(DenseLoss):
     """The length of the difference of two vectors, smooth at zero: sqrt(|d|^2 + epsilon^2).
@@ -61,9 +64,11 @@ class CosineDistance(DenseLoss):
 def cosines(y_true: Any, y_pred: Any) -> Any:
     """The cosine of the angle between two vectors on the last axis; 0 where one has no length."""
     ops = keras.ops
-    # The square root of 0 has no gradient; 1e-12 is lost in the squares of anything but 0.
-    lengths = [ops.sqrt(ops.maximum(ops.sum(v * v, axis=-1), 1e-12)) for v in (y_true, y_pred)]
-    return ops.sum(y_true * y_pred, axis=-1) / (lengths[0] * lengths[1])
+    squares = [ops.sum(v * v, axis=-1) for v in (y_true, y_pred)]
+    known = (squares[0] > _NOTHING) & (squares[1] > _NOTHING)
+    # The square root of 0 has no gradient.
+    lengths = [ops.sqrt(ops.where(known, square, 1.0)) for square in squares]
+    return ops.where(known, ops.sum(y_true * y_pred, axis=-1) / (lengths[0] * lengths[1]), 0.0)
 
 
 @named("edge_aware_smoothness")

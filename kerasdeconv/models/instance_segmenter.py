@@ -55,7 +55,7 @@ def detector_branch(
 
 def InstanceSegmenter(
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
-    boxes: int = 100,
+    boxes: int | None = 100,
     *,
     form: str = "inference",
     encoder: str = "small",
@@ -84,9 +84,10 @@ def InstanceSegmenter(
 
     Args:
         input_shape: Height, width (multiples of 32, or None) and channels.
-        boxes: Number of objects K that are found at most.
-        form: "inference", or "training": then true boxes are the second input, in any number, whose
-            masks are drawn. Both forms have the same weights under the same names.
+        boxes: Number of objects K that are found at most; in the training form that of true boxes,
+            or None for any.
+        form: "inference", or "training": then true boxes are the second input, whose masks are
+            drawn. Both forms have the same weights under the same names.
         encoder: One of `kerasdeconv.models.encoders.ENCODERS`.
         encoder_weights: None, "imagenet", or the path of a file; see
             `kerasdeconv.models.encoders.encode`.
@@ -133,11 +134,9 @@ def InstanceSegmenter(
         raise ValueError(
             f"centre_stride must be one of the strides {tuple(strides)}. Received: {centre_stride}"
         )
-    if boxes < 1 or detector_depth < 0:
-        raise ValueError(
-            "boxes must be 1 or more and detector_depth 0 or more. "
-            f"Received: {boxes}, {detector_depth}"
-        )
+    if detector_depth < 0:
+        raise ValueError(f"detector_depth must be 0 or more. Received: {detector_depth}")
+    count = _found(boxes, input_shape, centre_stride) if form == "inference" else 0
     inputs = keras.Input(input_shape, name="input")
     maps = encode(
         encoder,
@@ -155,10 +154,10 @@ def InstanceSegmenter(
     # As in FCOS distances are positive; float32, because the exponential function soon ends.
     distances = keras.layers.Activation("exponential", dtype="float32", name="distances")(x)
     if form == "training":
-        corners = keras.Input((None, 4), name="boxes")
+        corners = keras.Input((boxes, 4), name="boxes")
     else:
         find = layers.TopCentres(
-            boxes, stride=centre_stride, threshold=threshold, dtype="float32", name="find"
+            count, stride=centre_stride, threshold=threshold, dtype="float32", name="find"
         )
         corners, scores = find([centres, distances])
     x = masks_in_boxes(
@@ -182,6 +181,23 @@ def InstanceSegmenter(
             name=name,
         )
     return keras.Model(inputs, _named(masks=masks, boxes=corners, scores=scores), name=name)
+
+
+def _found(boxes: int | None, input_shape: tuple[int | None, ...], stride: int) -> int:
+    """The number of objects that are found, if a picture can have as many.
+
+    Raises:
+        ValueError: It is not positive, or more than the cells in which centres are found.
+    """
+    if boxes is None or boxes < 1:
+        raise ValueError(f"boxes must be 1 or more; None in training alone. Received: {boxes}")
+    height, width, _ = input_shape
+    if height is not None and width is not None and boxes > (height // stride) * (width // stride):
+        raise ValueError(
+            f"The picture has {height // stride} x {width // stride} cells for centres: boxes must "
+            f"not be more. Received: {boxes}"
+        )
+    return boxes
 
 
 def _named(**outputs: Any) -> list[Any]:

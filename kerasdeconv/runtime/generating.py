@@ -48,6 +48,11 @@ def generate(
             "Only networks of the task 'generation' with a fixed size make pictures of a seed. "
             f"Received: task {task!r}, inputs of {shape}"
         )
+    if predictor.convention.diffusion is None and len(shape) != 1:
+        raise ValueError(
+            "A generator makes pictures from codes, and diffusion from noise. Received: inputs of "
+            f"shape {shape}, convention.diffusion=None"
+        )
     if count < 1:
         raise ValueError(f"count must be 1 or more. Received: {count}")
     sides = [side for side in shape if side is not None]

@@ -84,7 +84,7 @@ VARIANTS = {
     "mask-segmenter-no-rescaling": _segmenter(
         include_rescaling=False, upsample="resize_bilinear", top_down="subpixel"
     ),
-    "instance-segmenter": _finder(exported=True),
+    "instance-segmenter": _finder(exported=True, strides=(4, 8)),
     "instance-segmenter-in-training": _finder(
         form="training", norm="batch", detector_depth=2, strides=(2, 4, 8), centre_stride=2
     ),
@@ -109,14 +109,16 @@ MISTAKES: Mistakes = [
     ("MaskSegmenter", {"canonical_size": 0}, r"canonical_size positive\. Received: 14, 2, 0"),
     ("MaskSegmenter", {"input_shape": (250, 256, 3)}, r"224 and 256\. Received: 250"),
     ("InstanceSegmenter", {"form": "train"}, r"Did you mean 'training'\? Received: 'train'"),
-    ("InstanceSegmenter", {"boxes": 0}, r"boxes must be 1 or more.*Received: 0, 1"),
+    ("InstanceSegmenter", {"boxes": 0}, r"boxes must be 1 or more; .*Received: 0"),
+    ("InstanceSegmenter", {"boxes": None}, r"None in training alone\. Received: None"),
+    ("InstanceSegmenter", {"detector_depth": -1}, r"detector_depth must be 0 or more.*: -1"),
     ("InstanceSegmenter", {"centre_stride": 2}, r"one of the strides \(4, .*Received: 2"),
     ("InstanceSegmenter", {"threshold": 0}, r"threshold between 0 and 1\. Received: 100, 4, 0"),
     ("InstanceSegmenter", {"input_shape": (250, 256, 3)}, r"224 and 256\. Received: 250"),
     (
         "InstanceSegmenter",
-        {"input_shape": (32, 32, 3), "encoder_width": 2},
-        r"A map of 8 x 8 has no 100 centres\. Received: \(None, 8, 8, 1\)",
+        {"input_shape": (32, 32, 3)},
+        r"8 x 8 cells.*be more\. Received: 100",
     ),
     ("MaskSegmenter", {"top_down": "nearst"}, r"'nearest'.*Received: 'nearst'"),
 ]
