@@ -8,7 +8,6 @@ import keras
 
 from kerasdeconv.losses.base import DenseLoss, named
 
-
 _NOTHING = 1e-12  # squared length, below which a vector has no direction
 
 
