@@ -154,8 +154,9 @@ def test_a_short_training_lowers_the_loss(target, bodies):
     assert np.isfinite(history[metric.name]).all()
 
 
-@pytest.mark.parametrize("target", ["android-cpu", "onnxruntime-cpu"])
-@pytest.mark.parametrize("name", ["voxelnet", "point_decoder"])
+@pytest.mark.parametrize(
+    ("name", "target"), [("voxelnet", "android-cpu"), ("point_decoder", "onnxruntime-cpu")]
+)
 def test_truly_int8(name, target, tmp_path):
     small = {"input_shape": (32, 32, 3), **({"depth": 16} if name == "voxelnet" else {})}
     model = zoo.load(name, weights=None, **((VOXELS if name == "voxelnet" else POINTS) | small))

@@ -6,8 +6,6 @@ from typing import Any
 
 from contract import Mistakes, Variant
 
-from kerasdeconv.layers import UPSAMPLING_METHODS
-
 VIEWS: dict = {(32, 64): (16, 16, 32), (64, 32): (16, 32, 16)}
 
 
@@ -29,14 +27,11 @@ def _points(count: int, **arguments: Any) -> Variant:
 VARIANTS = {
     "voxel-net": _voxels(exported=True),
     "voxel-net-logits": _voxels(norm=None, head_activation=None, channels=1),
-    "voxel-net-no-rescaling": _voxels(norm="group", include_rescaling=False),
-    "voxel-net-subpixel": _voxels(upsample="subpixel"),
+    "voxel-net-subpixel": _voxels(norm="group", include_rescaling=False, upsample="subpixel"),
     "point-decoder": _points(32 + 5, exported=True),
     "point-decoder-fine": _points(128 + 5, stride=4, norm="group"),
     "point-decoder-coarse": _points(8 + 5, stride=16, norm=None),
-    **{
-        f"point-decoder-{method}": _points(37, upsample=method) for method in UPSAMPLING_METHODS[1:]
-    },
+    "point-decoder-subpixel": _points(37, upsample="subpixel"),
 }
 
 MISTAKES: Mistakes = [

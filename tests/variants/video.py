@@ -6,8 +6,6 @@ from typing import Any
 
 from contract import Mistakes, Variant
 
-from kerasdeconv.layers import UPSAMPLING_METHODS
-
 FRAMES: dict = {(3, 8, 12): (2, 8, 12), (3, 4, 8): (2, 4, 8)}
 
 
@@ -24,7 +22,7 @@ VARIANTS = {
     "video": _video(exported=True),
     "video-rgb": _video(channels=3, norm="group", depth=2),
     "video-no-rescaling": _video(norm=None, include_rescaling=False, levels=1),
-    **{f"video-{method}": _video(upsample=method) for method in UPSAMPLING_METHODS[1:]},
+    "video-subpixel": _video(upsample="subpixel"),
     "video-recurrent": _video(recurrent=True, depth=2, exported=True),
     "video-recurrent-one": _video(recurrent=True, horizon=1, sizes={(2, 8, 4): (1, 8, 4)}),
 }
