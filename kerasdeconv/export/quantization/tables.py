@@ -76,18 +76,19 @@ def _replace(graph: Any, first: Any, chain: list[Any]) -> None:
     for stale in (first, *functions, last):
         graph.node.remove(stale)
     place -= 1
-    number, found = f"{name}_number", f"{name}_found"
-    look_up = onnx.helper.make_node("Gather", [f"{name}_table", number], [found], name=found)
+    # What each of the table and the moves makes; the last makes what the quantization made.
+    made = [f"{name}_found", *(move.output[0] for move in moves)][: len(moves)] + [last.output[0]]
+    for move, read, gives in zip(moves, made, made[1:], strict=False):
+        move.input[0], move.output[0] = read, gives
+    number, found = f"{name}_number", made[0]
+    look_up = onnx.helper.make_node(
+        "Gather", [f"{name}_table", number], [found], name=f"{name}_look_up"
+    )
     graph.node.insert(place, look_up)
     cast = onnx.helper.make_node(
         "Cast", [first.input[0]], [number], name=number, to=onnx.TensorProto.INT32
     )
     graph.node.insert(place, cast)
-    behind = look_up
-    for move in moves:
-        move.input[0] = behind.output[0]
-        behind = move
-    behind.output[0] = last.output[0]
 
 
 def _table(graph: Any, first: Any, functions: list[str], last: Any) -> np.ndarray:
