@@ -95,7 +95,7 @@ _PROTOCOLS = {
     ),
     ("video", "mnist"): Protocol(
         folder="mnist",
-        title="Moving MNIST, 256 videos of the last 10,000 digits",
+        title="Moving MNIST, 256 videos of digits kept apart",
         figures={
             "psnr": ("PSNR (dB)", 2),
             "psnr_gain": ("PSNR above that of the last frame (dB)", 2),
