@@ -137,6 +137,10 @@ class TestSurfaceNormals:
         lengths = np.linalg.norm(raw, axis=-1, keepdims=True)
         np.testing.assert_allclose(vectors * lengths, raw, rtol=1e-4, atol=1e-5)
 
+    def test_a_vector_without_length_stays(self):
+        x = np.array([[0, 0, 0], [0, 3, -4]], np.float32)
+        np.testing.assert_allclose(layers.UnitVectors()(x), [[0, 0, 0], [0, 0.6, -0.8]], rtol=1e-6)
+
     @BOTH
     def test_int8_names_the_layer_and_takes_the_rest(self, target, tmp_path):
         model = models.SurfaceNormals((32, 32, 3), **SMALL)

@@ -139,6 +139,7 @@ RULES: dict[type, Rule] = _table(
         _named("GlobalAveragePooling{}D", "GlobalMaxPooling{}D", "GroupNormalization"),
         lambda use: everywhere(None, use),
     ),
+    ([ours.UnitVectors], lambda use: over_axes(use, -1)),
     (_named("MultiHeadAttention", "Attention", "AdditiveAttention"), _attention),
     (_named("Flatten", "Reshape"), keeps_sides),
     (_named("Dense"), last_axis_alone),

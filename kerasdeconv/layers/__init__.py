@@ -24,6 +24,7 @@ from kerasdeconv.layers.ranks import of_rank, per_axis
 from kerasdeconv.layers.reflect_padding import ReflectPadding
 from kerasdeconv.layers.repeat_channels import RepeatChannels
 from kerasdeconv.layers.roi_align import ROIAlign
+from kerasdeconv.layers.unit_vectors import UnitVectors
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
 
@@ -45,6 +46,7 @@ __all__ = [
     "ReflectPadding",
     "RepeatChannels",
     "SliceChannels",
+    "UnitVectors",
     "activate",
     "attention_gate",
     "conv_norm_activation",

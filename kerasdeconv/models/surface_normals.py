@@ -16,6 +16,7 @@ from pathlib import Path
 
 import keras
 
+from kerasdeconv import layers
 from kerasdeconv.errors import closest
 from kerasdeconv.models.encoders import encode
 from kerasdeconv.models.fast_decoder import decode
@@ -95,5 +96,5 @@ def SurfaceNormals(
     x = keras.layers.Conv2D(3, 1, name="head")(x)
     if head_activation == "unit":
         # float32 under mixed precision: a square may leave the range of float16.
-        x = keras.layers.UnitNormalization(-1, dtype="float32", name="head_activation")(x)
+        x = layers.UnitVectors(dtype="float32", name="head_activation")(x)
     return keras.Model(inputs, x, name=name)
