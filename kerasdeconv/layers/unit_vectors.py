@@ -11,8 +11,8 @@ import keras
 class UnitVectors(keras.layers.Layer):
     """Divides the vectors on the last axis by their lengths; those of length 0 stay.
 
-    Unlike Keras' `UnitNormalization` it takes no root of 0, for which XNNPACK answers that 0 times
-    the result is not a number.
+    Keras' `UnitNormalization` takes the root of 0, and is not a number there in XNNPACK. Written in
+    this way TFLite makes one operator of it, L2_NORMALIZATION, which has integers of 8 bits.
     """
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
