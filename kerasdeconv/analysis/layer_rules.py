@@ -144,6 +144,7 @@ RULES: dict[type, Rule] = _table(
         lambda use: everywhere(None, use),
     ),
     ([ours.ResizeLike], lambda use: [*resized(use, "bilinear"), (NOTHING,) * use.rank]),
+    ([ours.UnitVectors], lambda use: over_axes(use, -1)),
     (_named("MultiHeadAttention", "Attention", "AdditiveAttention"), _attention),
     (_named("Flatten", "Reshape"), keeps_sides),
     (_named("Dense"), last_axis_alone),

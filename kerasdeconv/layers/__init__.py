@@ -33,6 +33,7 @@ from kerasdeconv.layers.roi_align import ROIAlign
 from kerasdeconv.layers.sampling import Sampling
 from kerasdeconv.layers.step_embedding import StepEmbedding
 from kerasdeconv.layers.top_centres import TopCentres
+from kerasdeconv.layers.unit_vectors import UnitVectors
 from kerasdeconv.layers.unpooling import MaxPoolingWithIndices, MaxUnpooling
 from kerasdeconv.layers.upsample import UPSAMPLING_METHODS, upsample
 
@@ -64,6 +65,7 @@ __all__ = [
     "SliceChannels",
     "StepEmbedding",
     "TopCentres",
+    "UnitVectors",
     "activate",
     "attention_gate",
     "conv_norm_activation",

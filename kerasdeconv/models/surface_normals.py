@@ -5,9 +5,9 @@ multi-scale convolutional architecture" (ICCV 2015), https://arxiv.org/abs/1411.
 depth that gives three numbers a pixel instead, made a unit vector, and learns the dot product
 (`kerasdeconv.losses.CosineDistance`). The network is `DepthNet`'s here.
 
-Integers of 8 bits have no square root in the runtimes: an int8 export refuses the layer that makes
-unit vectors, "head_activation", unless it is allowed to stay in float, or left to the caller with
-`head_activation=None`: the direction is the answer then, whatever the length.
+In int8 TFLite makes unit vectors of integers, by one operator. ONNX Runtime has none: an export
+refuses the layer, "head_activation", unless it is allowed to stay in float, or left to the caller
+with `head_activation=None`: the direction is the answer then, whatever the length.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import keras
 
+from kerasdeconv import layers
 from kerasdeconv.errors import closest
 from kerasdeconv.models.encoders import encode
 from kerasdeconv.models.fast_decoder import decode
@@ -95,5 +96,5 @@ def SurfaceNormals(
     x = keras.layers.Conv2D(3, 1, name="head")(x)
     if head_activation == "unit":
         # float32 under mixed precision: a square may leave the range of float16.
-        x = keras.layers.UnitNormalization(-1, dtype="float32", name="head_activation")(x)
+        x = layers.UnitVectors(dtype="float32", name="head_activation")(x)
     return keras.Model(inputs, x, name=name)

@@ -30,7 +30,7 @@ VARIANTS = {
     "depthnet-bilinear": _picture("DepthNet", upsample="resize_bilinear", head_activation=None),
     "depthnet-transpose": _picture("DepthNet", upsample="transpose", norm="group"),
     "depthnet-subpixel": _picture("DepthNet", upsample="subpixel", separable=False),
-    "depthnet-projection": _picture("DepthNet", upsample="projection", exported=True),
+    "depthnet-projection": _picture("DepthNet", upsample="projection"),
     "surface-normals": _picture("SurfaceNormals", exported=True),
     "surface-normals-any-length": _picture("SurfaceNormals", head_activation=None),
     "flownet-s": _pair("FlowNetS", [2], exported=True),
