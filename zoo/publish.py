@@ -84,8 +84,7 @@ PROTOCOLS: dict[tuple[str, str], Any] = {
         "figures": _IOU,
     },
 }
-# Layers that stay in float in int8 files, by task.
-IN_FLOAT = {"instance-detection": ("distances", "find", "roi_align")}
+BOXED = ("instance-segmentation", "instance-detection")
 CALIBRATING = 100  # samples of the training data
 
 
@@ -135,19 +134,12 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
     real = training_samples(model, card, recipe, data)
     with tempfile.TemporaryDirectory() as out:
         for target, precision in EXPORTS:
-            if card.task == "instance-segmentation" and precision == "int8":
+            if card.task in BOXED and precision == "int8":
                 continue  # boxes are coordinates: their arithmetic has no integers of 8 bits
             calibrations = ["synthetic"] if card.calibration or precision != "int8" else []
             for calibration in [*calibrations, *["training pictures"] * (precision == "int8")]:
                 samples = real if calibration == "training pictures" else None
-                report = export(
-                    model,
-                    out,
-                    target=target,
-                    precision=precision,
-                    calibration=samples,
-                    allow_float=IN_FLOAT.get(card.task, ()) if precision == "int8" else (),
-                )
+                report = export(model, out, target=target, precision=precision, calibration=samples)
                 row = {
                     "format": report.format,
                     "precision": precision,
@@ -164,7 +156,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
 def training_samples(model: Any, card: Card, recipe: Recipe, data: Path) -> list[Any]:
     """Inputs of the training part of the data, in random order."""
     shape = (1, *card.export_size, model.inputs[0].shape[-1])
-    if card.task in ("segmentation", "instance-segmentation", "instance-detection"):
+    if card.task in ("segmentation", *BOXED):
         pictures = [sample.read()[0] for sample in labelled_parts(recipe.data, data)[0]]
     elif card.task == "super-resolution":
         folders = [data / name for name in recipe.data.folders]
