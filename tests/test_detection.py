@@ -270,35 +270,35 @@ class TestVerification:
 
     def test_another_order(self):
         expected, got = self.answer(), self.changed([0, 2, 1, 3, 4, 5, 6])
-        ordered, share = in_order(expected, got, 0.05)
-        assert share == 1
+        ordered, both, alone = in_order(expected, got, 0.05)
+        assert (both, alone) == (pytest.approx(2.85001), 0)
         for have, wanted in zip(ordered, expected, strict=True):
             np.testing.assert_allclose(have, wanted, atol=1e-4)
 
     @pytest.mark.parametrize("swapped", [False, True])
     def test_an_object_at_the_threshold_may_be_missing(self, swapped):
         pair = [self.answer(), self.changed([0, 1, 2, 3, 5, 6, 6])]
-        ordered, share = in_order(*(pair[::-1] if swapped else pair), 0.05)
-        assert share == 1
+        ordered, both, alone = in_order(*(pair[::-1] if swapped else pair), 0.05)
+        assert (both, alone) == (pytest.approx(2.8, abs=1e-3), 0)
         np.testing.assert_allclose(ordered[1][:4], self.answer()[1][:4], atol=1e-4)
 
     @pytest.mark.parametrize("swapped", [False, True])
     def test_no_other_may(self, swapped):
         pair = [self.answer(), self.changed([0, 1, 3, 4, 5, 6, 6])]
-        _, share = in_order(*(pair[::-1] if swapped else pair), 0.05)
-        assert share == pytest.approx(4 / 5)
+        _, both, alone = in_order(*(pair[::-1] if swapped else pair), 0.05)
+        assert (both, alone) == (pytest.approx(2.05, abs=1e-3), pytest.approx(0.8, abs=1e-3))
 
     def test_other_masks_are_seen(self):
         expected, got = self.answer(), self.changed([0, 2, 1, 3, 4, 5, 6])
         got[0][2] = 1 - got[0][2]
-        ordered, _ = in_order(expected, got, 0.05)
+        ordered = in_order(expected, got, 0.05)[0]
         assert np.abs(ordered[0] - expected[0]).max() > 0.1
 
     def test_nothing_was_found(self):
         nothing = [np.zeros((2, 4, 4, 1)), np.zeros((2, 4)), np.zeros(2)]
-        assert in_order(nothing, nothing, 0.05)[1] == 1
+        assert in_order(nothing, nothing, 0.05)[1:] == (0, 0)
         full = [part[:2] for part in self.answer()]
-        assert in_order(full, nothing, 0.05)[1] == 0
+        assert in_order(full, nothing, 0.05)[1:] == (0, pytest.approx(1.7))
 
     def test_a_network_that_finds_less(self, files):
         other = by_brightness()

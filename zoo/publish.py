@@ -37,11 +37,10 @@ EXPORTS = [
     ("onnxruntime-cpu", "float32"),
     ("onnxruntime-cpu", "int8"),
 ]
-# Layers that stay in float in int8 files, by task.
-IN_FLOAT = {"instance-detection": ("distances", "find", "roi_align")}
+BOXED = ("instance-segmentation", "instance-detection")
 CALIBRATING = 100  # samples of the training data
 # Tasks whose training data are pictures of any size: cut to the size of the files.
-LABELLED = ("segmentation", "instance-segmentation", "instance-detection", "depth", "normals")
+LABELLED = ("segmentation", *BOXED, "depth", "normals")
 
 
 def main() -> None:
@@ -90,7 +89,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
     real = training_samples(model, card, recipe, data)
     with tempfile.TemporaryDirectory() as out:
         for target, precision in EXPORTS:
-            if card.task == "instance-segmentation" and precision == "int8":
+            if card.task in BOXED and precision == "int8":
                 continue  # boxes are coordinates: their arithmetic has no integers of 8 bits
             calibrations = ["synthetic"] if card.calibration or precision != "int8" else []
             # Synthetic codes are drawn as those of training are.
@@ -100,14 +99,7 @@ def measure(model: Any, card: Card, recipe: Recipe, data: Path) -> dict[str, Any
                 calibrations.append("training pictures")
             for calibration in calibrations:
                 samples = real if calibration == "training pictures" else None
-                report = export(
-                    model,
-                    out,
-                    target=target,
-                    precision=precision,
-                    calibration=samples,
-                    allow_float=IN_FLOAT.get(card.task, ()) if precision == "int8" else (),
-                )
+                report = export(model, out, target=target, precision=precision, calibration=samples)
                 row = {
                     "format": report.format,
                     "precision": precision,

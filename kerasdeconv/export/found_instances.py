@@ -14,14 +14,16 @@ _SAME = 0.5
 Answer = Sequence[np.ndarray]
 
 
-def in_order(expected: Answer, got: Answer, threshold: float) -> tuple[list[np.ndarray], float]:
+def in_order(
+    expected: Answer, got: Answer, threshold: float
+) -> tuple[list[np.ndarray], float, float]:
     """Brings the objects of a picture into the order in which the model found them.
 
     Objects are sorted by score, and where two scores differ by less than the rounding of a
     precision, either comes first. So each object of the model is paired with the one of the file
     whose box overlaps most. One whose score is as near to the least that an object may have as the
     scores of the pairs lie apart may be found by one of the two alone. All others should be found
-    by both, which the share tells, and pairs should have the same masks, boxes and scores.
+    by both, and pairs should have the same masks, boxes and scores.
 
     Args:
         expected: The model's masks, boxes and scores, K x ... each.
@@ -29,8 +31,8 @@ def in_order(expected: Answer, got: Answer, threshold: float) -> tuple[list[np.n
         threshold: Least score of an object; others are 0.
 
     Returns:
-        The file's answer, paired, with the model's own where there is no pair to compare; and the
-        share of objects that both found.
+        The file's answer, paired, with the model's own where there is no pair to compare; and how
+        much both found and how much but one, as sums of scores.
     """
     pairs = _pairs(expected, got)
     scores, others = expected[2], got[2]
@@ -47,8 +49,8 @@ def in_order(expected: Answer, got: Answer, threshold: float) -> tuple[list[np.n
         np.delete(part, [pair[side] for pair in pairs])
         for side, part in enumerate([scores, others])
     ]
-    missed = sum(int(np.count_nonzero(part > cut)) for part in alone)
-    return ordered, len(pairs) / (len(pairs) + missed) if pairs or missed else 1.0
+    missed = sum(float(part[part > cut].sum()) for part in alone)
+    return ordered, sum(float(scores[here]) for here, _ in pairs), missed
 
 
 def _pairs(expected: Answer, got: Answer) -> list[tuple[int, int]]:

@@ -44,8 +44,8 @@ class Verification:
             probabilities, 255 for pixels, else the range that the model's answers take);
             None where there is no difference at all.
         agreement: Share of pixels with the same class, for networks that classify; for networks
-            that find objects the share of these that both find, if that is less. Their masks, boxes
-            and scores are compared object by object.
+            that find objects the share of these that both find, by their scores, if that is less.
+            Their masks, boxes and scores are compared object by object.
         samples: How many samples were compared.
         source: Where they came from.
     """
@@ -112,12 +112,12 @@ def compare(
             expected[i].append(np.asarray(answer, np.float64))
             # A file may put out volumes as pictures.
             got[i].append(np.reshape(np.asarray(answered, np.float64), answer.shape))
-    shares = _put_in_order(model, expected, got)
+    share = _put_in_order(model, expected, got)
     results = [
         _measure(np.stack(want), np.stack(have), output if i == 0 else "tensor")
         for i, (want, have) in enumerate(zip(expected, got, strict=True))
     ]
-    agreements = [*shares, *(r[3] for r in results if r[3] is not None)]
+    agreements = [value for value in (share, *(r[3] for r in results)) if value is not None]
     return Verification(
         max_abs_error=max(r[0] for r in results),
         mean_abs_error=max(r[1] for r in results),
@@ -130,7 +130,7 @@ def compare(
 
 def _put_in_order(
     model: keras.Model, expected: list[list[np.ndarray]], got: list[list[np.ndarray]]
-) -> list[float]:
+) -> float | None:
     """Pairs the objects that model and file found in each picture, for a network that finds some.
 
     Args:
@@ -139,20 +139,20 @@ def _put_in_order(
         got: The file's, which are put in order.
 
     Returns:
-        The share of the objects of each picture that both found.
+        The share of the objects that both found, by their scores; None for other networks.
     """
     finder = next((layer for layer in model.layers if isinstance(layer, TopCentres)), None)
     if finder is None:
-        return []
-    shares = []
+        return None
+    both, alone = 0.0, 0.0
     for sample, parts in enumerate(zip(*got, strict=True)):
         for picture in range(len(parts[0])):
             wanted = [output[sample][picture] for output in expected]
-            ordered, share = in_order(wanted, [p[picture] for p in parts], finder.threshold)
-            shares.append(share)
+            found = in_order(wanted, [p[picture] for p in parts], finder.threshold)
+            ordered, both, alone = found[0], both + found[1], alone + found[2]
             for part, values in zip(parts, ordered, strict=True):
                 part[picture] = values
-    return shares
+    return both / (both + alone) if both + alone else 1.0
 
 
 def _require(
