@@ -76,8 +76,9 @@ def _replace(graph: Any, first: Any, chain: list[Any]) -> None:
     for stale in (first, *functions, last):
         graph.node.remove(stale)
     place -= 1
-    # What each of the table and the moves makes; the last makes what the quantization made.
-    made = [f"{name}_found", *(move.output[0] for move in moves)][: len(moves)] + [last.output[0]]
+    # What the table and each move make; the last of them makes what the quantization made.
+    made = [f"{name}_found", *(move.output[0] for move in moves)]
+    made[-1] = last.output[0]
     for move, read, gives in zip(moves, made, made[1:], strict=False):
         move.input[0], move.output[0] = read, gives
     number, found = f"{name}_number", made[0]
