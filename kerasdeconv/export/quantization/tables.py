@@ -76,7 +76,7 @@ def _replace(graph: Any, first: Any, chain: list[Any]) -> None:
     for stale in (first, *functions, last):
         graph.node.remove(stale)
     place -= 1
-    # What each of the table and the moves makes; the last makes what the quantization made.
+    # What the table and each move make; the last of them makes what the quantization made.
     made = [f"{name}_found", *(move.output[0] for move in moves)]
     made[-1] = last.output[0]
     for move, read, gives in zip(moves, made, made[1:], strict=False):
