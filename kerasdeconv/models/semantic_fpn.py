@@ -4,8 +4,7 @@ Kirillov, Girshick, He and Dollár, "Panoptic feature pyramid networks" (CVPR 20
 https://arxiv.org/abs/1901.02446, section 3.2 and figure 3. Each map of the pyramid is brought to
 stride 4 by convolutions and bilinear steps of 2, their sum is scored, and the scores are enlarged.
 
-The paper's bottom is ResNet-50 or larger, whose last stages it may dilate. Group normalization, as
-published, does not run in integers: networks for int8 take norm="batch".
+The paper's bottom is ResNet-50 or larger, whose last stages it may dilate.
 """
 
 from __future__ import annotations
