@@ -22,21 +22,26 @@ RNG = np.random.default_rng(0)
 
 
 class Knowing(runtime.Predictor):
-    """Tells the noise in pictures that are all alike: what a perfect network would say."""
+    """Tells the noise in pictures that are all alike: what a perfect network would say.
 
-    def __init__(self, picture: np.ndarray, diffusion: Diffusion) -> None:
+    With some doubt it takes what it sees for a part of the picture.
+    """
+
+    def __init__(self, picture: np.ndarray, diffusion: Diffusion, doubt: float = 0.0) -> None:
         convention = Convention(task="generation", diffusion=diffusion)
         super().__init__(convention, (None, *picture.shape), (None, 1))
         self.picture, self.shares = picture, way.signal_shares(diffusion)
+        self.doubt = doubt
         self.steps: list[int] = []
 
     def run(self, *inputs: np.ndarray) -> list[np.ndarray]:
         noised, steps = inputs
         self.steps.append(int(steps[0, 0]))
         share = self.shares[steps[:, 0]].reshape(-1, 1, 1, 1)
-        noise = (noised - np.sqrt(share) * self.picture) / np.sqrt(1 - share)
+        picture = self.picture + self.doubt * np.tanh(noised)
+        noise = (noised - np.sqrt(share) * picture) / np.sqrt(1 - share)
         if self.convention.diffusion.prediction == "velocity":
-            return [np.sqrt(share) * noise - np.sqrt(1 - share) * self.picture]
+            return [np.sqrt(share) * noise - np.sqrt(1 - share) * picture]
         return [noise]
 
 
@@ -90,7 +95,7 @@ class TestSampling:
     def test_ddpm_is_the_papers(self):
         """All steps with eta 1 are Ho et al.'s algorithm 2, with their smaller variance."""
         diffusion = Diffusion(8)
-        predictor = Knowing(0.1 * self.picture, diffusion)
+        predictor = Knowing(0.1 * self.picture, diffusion, doubt=0.8)
         x = RNG.normal(size=(1, 4, 4, 1))
         got = way.sample(predictor, x, steps=8, eta=1.0, seed=3)
         bars = way.signal_shares(diffusion)
