@@ -53,3 +53,11 @@ def save_json(value: Any, path: str | Path) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def abbreviated(number: int) -> str:
+    """Says a large number in a few digits."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return str(number) if number else ""

@@ -300,7 +300,7 @@ class TestRecipes:
         )
         fit = FitRecipe(epochs=1, schedule="constant", warmup=0.0, adversarial=adversarial)
         recipe = dataclasses.replace(recipe_of(tmp_path), fit=fit)
-        game = make_game(recipe, zoo.load("dcgan.mnist", weights=None), 10)
+        game = make_game(recipe, recipe.fit.adversarial, zoo.load("dcgan.mnist", weights=None), 10)
         rates = [
             float(optimizer.learning_rate)
             for optimizer in (game.optimizer.generator, game.optimizer.discriminator)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasdeconv.cli import naming, terminal
 from kerasdeconv.errors import AnalysisError
+from kerasdeconv.tables import abbreviated
 from kerasdeconv.zoo.cards import card
 
 if TYPE_CHECKING:
@@ -93,10 +94,11 @@ def _cost_rows(costs: Costs | None) -> list[tuple[str, Any]]:
         return [("multiply-accumulates", "depend on the size: give --size")]
     sides = (shape[1:-1] or shape[-1:] for shape in costs.input_shapes)
     at = " and ".join(map(_joined, sides))
-    macs = f"{_count(costs.known_macs)}, for {at}"
+    macs = f"{abbreviated(costs.known_macs)}, for {at}"
     if costs.unknown:
         macs += f"; not known of {', '.join(costs.unknown)}"
-    peak = f"{_count(costs.peak_bytes)}B in float32, {_count(costs.peak_bytes // 4)}B in int8"
+    in_float, in_int8 = (abbreviated(costs.peak_bytes // part) for part in (1, 4))
+    peak = f"{in_float}B in float32, {in_int8}B in int8"
     return [
         ("multiply-accumulates", macs),
         ("maps in memory", f"{peak}, most while {costs.peak_layer} runs"),
@@ -145,7 +147,7 @@ def _print_layers(costs: Costs | None, found: ReceptiveField | None) -> None:
         if row:
             cells[2] = _joined(row.shape[1:])
             cells[3] = f"{row.parameters:,}" if row.parameters else ""
-            cells[4] = "?" if row.macs is None else _count(row.macs)
+            cells[4] = "?" if row.macs is None else abbreviated(row.macs)
             cells[5] = f"{row.activation_bytes / 1e6:.2f}"
         if field:
             cells[6] = _field_text(field)
@@ -160,14 +162,6 @@ def _field_text(field: Field) -> str:
 
 def _joined(numbers: Iterable[Any]) -> str:
     return " x ".join(map(str, numbers))
-
-
-def _count(number: int) -> str:
-    """Says a large number in a few digits."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.2f} {unit}"
-    return str(number) if number else ""
 
 
 def _fields(

@@ -15,6 +15,7 @@ from kerasdeconv.cli.naming import is_file
 from kerasdeconv.cli.terminal import Json
 from kerasdeconv.convention import input_text, output_text
 from kerasdeconv.errors import UnknownModel, closest
+from kerasdeconv.tables import abbreviated
 from kerasdeconv.zoo.cards import Card, Metric, card, list_models
 
 
@@ -193,7 +194,7 @@ def _card_rows(entry: Card) -> list[tuple[str, Any]]:
         ("network", f"{entry.builder}, {entry.parameters:,} parameters"),
     ]
     if entry.macs:
-        rows.append(("", f"{entry.macs / 1e9:.2f} G multiply-accumulates at the export size"))
+        rows.append(("", f"{abbreviated(entry.macs)} multiply-accumulates at the export size"))
     rows += [
         ("input", f"{shape}, {input_text(convention)}"),
         ("output", output_text(convention)),

@@ -15,9 +15,7 @@ from pathlib import Path
 
 import keras
 
-from kerasdeconv.models.encoders import encode
-from kerasdeconv.models.fast_decoder import decode
-from kerasdeconv.models.heads import check_input_shape, check_sides, multiple_of
+from kerasdeconv.models.fast_decoder import encode_and_decode
 
 
 def DepthNet(
@@ -68,18 +66,13 @@ def DepthNet(
         >>> DepthNet((224, 224, 3)).output_shape
         (None, 224, 224, 1)
     """
-    check_input_shape(input_shape, (2,))
-    check_sides("DepthNet", input_shape[:-1], multiple_of(32))
-    inputs = keras.Input(input_shape, name="input")
-    maps = encode(
-        encoder,
-        inputs,
-        weights=encoder_weights,
-        width=encoder_width,
+    inputs, x = encode_and_decode(
+        "DepthNet",
+        input_shape,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        encoder_width=encoder_width,
         include_rescaling=include_rescaling,
-    )
-    x = decode(
-        maps,
         width=width,
         upsample=upsample,
         kernel_size=kernel_size,

@@ -11,16 +11,60 @@ transposed convolution, too. Sub-pixel convolution and bilinear resize are added
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from kerasdeconv import layers
 from kerasdeconv.errors import closest
+from kerasdeconv.models.encoders import encode
+from kerasdeconv.models.heads import check_input_shape, check_sides, multiple_of
 
 _STRIDES = (16, 8, 4, 2, 1)
 # Where the encoder's maps are added.
 _SKIPS = (8, 4, 2)
+
+
+def encode_and_decode(
+    network: str,
+    input_shape: tuple[int | None, int | None, int],
+    *,
+    encoder: str,
+    encoder_weights: str | Path | None,
+    encoder_width: int | None,
+    include_rescaling: bool,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """Goes from a picture to features of its size.
+
+    Args:
+        network: What messages call the network.
+        input_shape: Height, width (multiples of 32, or None) and channels.
+        encoder: See `kerasdeconv.models.encoders.encode`.
+        encoder_weights: See there.
+        encoder_width: See there, `width`.
+        include_rescaling: See there.
+        **options: See `decode`.
+
+    Returns:
+        The input, and N x H x W x width.
+
+    Raises:
+        ValueError: An argument is out of range, or a side is no multiple of 32.
+        WeightsError: The encoder's weights are missing, damaged, unreachable, or do not fit.
+    """
+    check_input_shape(input_shape, (2,))
+    check_sides(network, input_shape[:-1], multiple_of(32))
+    inputs = keras.Input(input_shape, name="input")
+    maps = encode(
+        encoder,
+        inputs,
+        weights=encoder_weights,
+        width=encoder_width,
+        include_rescaling=include_rescaling,
+    )
+    return inputs, decode(maps, **options)
 
 
 def decode(

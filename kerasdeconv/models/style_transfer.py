@@ -49,8 +49,7 @@ def StyleTransfer(
         input_shape: Height, width (None for any multiple of 4, 12 or more) and channels.
         width: Channels at full size; there are four times as many at a quarter of it.
         depth: Residual blocks.
-        norm: None, "batch", "group" or "instance". Batch normalization folds into convolutions;
-            instance normalization looks nicer.
+        norm: None, "batch", "group" or "instance". Batch normalization folds into convolutions.
         activation: Activation of the hidden layers.
         upsample: How it upsamples, one of `kerasdeconv.layers.UPSAMPLING_METHODS`; "transpose" has
             4 x 4 kernels.

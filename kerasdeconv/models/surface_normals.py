@@ -18,9 +18,7 @@ import keras
 
 from kerasdeconv import layers
 from kerasdeconv.errors import closest
-from kerasdeconv.models.encoders import encode
-from kerasdeconv.models.fast_decoder import decode
-from kerasdeconv.models.heads import check_input_shape, check_sides, multiple_of
+from kerasdeconv.models.fast_decoder import encode_and_decode
 
 
 def SurfaceNormals(
@@ -69,23 +67,18 @@ def SurfaceNormals(
         >>> SurfaceNormals((224, 224, 3)).output_shape
         (None, 224, 224, 3)
     """
-    check_input_shape(input_shape, (2,))
-    check_sides("SurfaceNormals", input_shape[:-1], multiple_of(32))
     if head_activation not in ("unit", None):
         raise ValueError(
             f"head_activation is 'unit' or None. {closest(head_activation, ['unit'])} "
             f"Received: {head_activation!r}"
         )
-    inputs = keras.Input(input_shape, name="input")
-    maps = encode(
-        encoder,
-        inputs,
-        weights=encoder_weights,
-        width=encoder_width,
+    inputs, x = encode_and_decode(
+        "SurfaceNormals",
+        input_shape,
+        encoder=encoder,
+        encoder_weights=encoder_weights,
+        encoder_width=encoder_width,
         include_rescaling=include_rescaling,
-    )
-    x = decode(
-        maps,
         width=width,
         upsample=upsample,
         kernel_size=kernel_size,

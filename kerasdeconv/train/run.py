@@ -20,7 +20,7 @@ from kerasdeconv.train.devices import data_parallel
 from kerasdeconv.train.kinds import Datasets, kind_of, make_datasets
 from kerasdeconv.train.precision import mix_precision
 from kerasdeconv.train.progress import Progress
-from kerasdeconv.train.recipe import CompressRecipe, FitRecipe, Recipe
+from kerasdeconv.train.recipe import AdversarialRecipe, CompressRecipe, FitRecipe, Recipe
 from kerasdeconv.train.schedules import make_schedule
 from kerasdeconv.train.statistics import estimate_statistics
 from kerasdeconv.train.stopping import StopEarly
@@ -94,13 +94,14 @@ def _network(recipe: Recipe, out: Path) -> keras.Model:
 def _learner(recipe: Recipe, model: keras.Model) -> keras.Model:
     """What is fitted, compiled: the network itself, or the game that it learns in."""
     kind, steps = kind_of(recipe), recipe.fit.epochs * recipe.data.steps
-    if recipe.fit.adversarial is not None:
+    game = recipe.fit.adversarial
+    if game is not None:
         if not kind.adversarial:
             raise ValueError(
                 "Only generators learn against a discriminator: leave out [fit.adversarial]. "
                 f"Received: {recipe.data.kind!r}"
             )
-        return make_game(recipe, model, steps)
+        return make_game(recipe, game, model, steps)
     model.compile(
         optimizer=make_optimizer(recipe.fit, steps),
         loss=make_loss(recipe.fit, model),
@@ -109,14 +110,15 @@ def _learner(recipe: Recipe, model: keras.Model) -> keras.Model:
     return model
 
 
-def make_game(recipe: Recipe, generator: keras.Model, steps: int) -> Adversarial:
+def make_game(
+    recipe: Recipe, game: AdversarialRecipe, generator: keras.Model, steps: int
+) -> Adversarial:
     """Builds the discriminator of a recipe, and sets both networks against each other.
 
     Raises:
         ValueError: There is no such discriminator, or a field has a value that makes no sense.
     """
-    fit, game = recipe.fit, recipe.fit.adversarial
-    assert game is not None
+    fit = recipe.fit
     if fit.loss or fit.losses or fit.patience:
         raise ValueError(
             "Adversarial training has a loss of its own, and no loss to wait for: leave out loss, "

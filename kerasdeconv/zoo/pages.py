@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kerasdeconv.convention import input_text, output_text
+from kerasdeconv.tables import abbreviated
 from kerasdeconv.zoo.cards import Card, Metric, card, list_models
 
 # Columns of a card's table of figures, in order.
@@ -36,7 +37,7 @@ def _facts(entry: Card) -> list[str]:
         "any" if side is None else str(side) for side in entry.arguments["input_shape"]
     )
     size = " x ".join(map(str, entry.export_size))
-    macs = f", {entry.macs / 1e9:.2f} G multiply-accumulates at {size}" if entry.macs else ""
+    macs = f", {abbreviated(entry.macs)} multiply-accumulates at {size}" if entry.macs else ""
     lines = [
         f"- **Network:** `{entry.builder}`, {entry.parameters:,} parameters{macs}. "
         f"[{entry.paper.title}]({entry.paper.url}).",

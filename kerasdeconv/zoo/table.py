@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from kerasdeconv.tables import abbreviated
 from kerasdeconv.zoo.cards import Card, card, list_models
 from kerasdeconv.zoo.pages import markdown_cards
 
@@ -74,7 +75,7 @@ def _trained_row(entry: Card) -> str:
 
 
 def _untrained_row(entry: Card) -> str:
-    macs = f"{entry.macs / 1e9:,.2f} G" if entry.macs else ""
+    macs = abbreviated(entry.macs) if entry.macs else ""
     size = " x ".join(map(str, entry.export_size))
     return _row(entry, entry.task, f"{entry.parameters:,}", macs, size)
 
