@@ -50,7 +50,7 @@ class TestReading:
     @pytest.mark.parametrize(
         ("arrays", "message"),
         [
-            ({"pixels": PIXELS}, r"named x in it\. Received: '.*all\.npz'$"),
+            ({"pixels": PIXELS}, r"x is missing\. Received: '.*all\.npz'$"),
             (
                 {"x": PIXELS / 255},
                 r"uint8, N x height x width x 1\. Received: float64 \(10, 6, 5\)",
@@ -136,6 +136,18 @@ class TestParts:
         assert kept_pictures(archive, recipe, "gray").labels.tolist() == [6, 7, 8, 9]
         assert len(kept_pictures(archive, recipe, "gray", training=True).pixels) == 6
         assert len(kept_pictures(archive, None, "gray").pixels) == 10
+
+    def test_a_whole_folder_for_evaluation(self, archive, tmp_path):
+        (archive / "a").mkdir()
+        (archive / "all.npz").rename(archive / "a" / "all.npz")
+        recipe = tmp_path / "recipe.toml"
+        recipe.write_text(
+            'entry = "a"\n[data]\nkind = "autoencoding"\nfolders = ["b"]\n'
+            'validation_folders = ["a"]\n[fit]\nepochs = 1\n'
+        )
+        assert len(kept_pictures(archive / "a", recipe, "gray").pixels) == 10
+        with pytest.raises(DataError, match=r"it wants a\. Received: '.*a'$"):
+            kept_pictures(archive / "a", recipe, "gray", training=True)
 
 
 def test_batches():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from kerasdeconv.data.archives import read_arrays
 from kerasdeconv.data.patches import RandomPatches
 from kerasdeconv.errors import DataError
 from kerasdeconv.imaging import list_images, read_image
@@ -53,26 +53,17 @@ def read_pictures(folder: str | Path, color: str = "gray") -> Pictures:
     if len(archives) > 1:
         raise DataError(f"The folder holds several .npz files. Received: {str(folder)!r}")
     if archives:
-        return _checked(*_from_archive(archives[0]), color, archives[0])
+        pixels, *classes = read_arrays(archives[0], ["x"], more=["y"])
+        return _checked(pixels, classes[0] if classes else None, color, archives[0])
     paths = list_images(folder)
-    pixels = [read_image(path, {"gray": "L", "rgb": "RGB"}[color]) for path in paths]
-    for path, picture in zip(paths, pixels, strict=True):
-        if picture.shape != pixels[0].shape:
+    read = [read_image(path, {"gray": "L", "rgb": "RGB"}[color]) for path in paths]
+    for path, picture in zip(paths, read, strict=True):
+        if picture.shape != read[0].shape:
             raise DataError(
-                f"Pictures must be of one size, {pixels[0].shape[:2]} as the first. "
+                f"Pictures must be of one size, {read[0].shape[:2]} as the first. "
                 f"Received: {picture.shape[:2]} in {str(path)!r}"
             )
-    return _checked(np.stack(pixels), None, color, folder)
-
-
-def _from_archive(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if "x" not in archive:
-                raise DataError(f"Pictures must be named x in it. Received: {str(path)!r}")
-            return archive["x"], archive.get("y")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"Not a readable .npz file ({error}). Received: {str(path)!r}") from None
+    return _checked(np.stack(read), None, color, folder)
 
 
 def _checked(x: np.ndarray, y: np.ndarray | None, color: str, where: Path) -> Pictures:

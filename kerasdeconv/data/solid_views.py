@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from kerasdeconv.data.archives import read_arrays
 from kerasdeconv.data.patches import RandomPatches
 from kerasdeconv.errors import DataError
 
@@ -60,13 +60,7 @@ def read_solids(folder: str | Path) -> SolidViews:
         DataError: There are none, or they are not as described.
     """
     path = Path(folder) / "solids.npz"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            views = SolidViews(archive["x"], archive["voxels"], archive["points"])
-    except FileNotFoundError:
-        raise DataError(f"The folder holds no solids.npz. Received: {str(folder)!r}") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"Not a file of solids ({error}). Received: {str(path)!r}") from None
+    views = SolidViews(*read_arrays(path, ["x", "voxels", "points"]))
     shapes = tuple(values.shape for values in views)
     ranks = [len(shape) for shape in shapes]
     if ranks != [4, 4, 3] or len({shape[0] for shape in shapes}) > 1 or not len(views.pixels):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -98,14 +98,12 @@ def kept_pictures(
         training: Whether those are wanted instead that it trains on.
 
     Raises:
-        DataError: The folder cannot be used.
+        DataError: The folder cannot be used, or nothing of it is for validation.
     """
     if recipe is None:
         return read_pictures(data, color)
-    from kerasdeconv.train.parts import picture_parts
+    from kerasdeconv.train.parts import part_of, picture_parts
     from kerasdeconv.train.recipe import read_recipe
 
-    here = dataclasses.replace(
-        read_recipe(recipe).data, folders=(str(data),), validation_folders=()
-    )
-    return picture_parts(here, Path(), color)[0 if training else 1]
+    parts = functools.partial(picture_parts, color=color)
+    return part_of(read_recipe(recipe).data, Path(data), parts, training=training)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,10 @@ def _kept(data: str | Path, recipe: str | Path | None) -> SolidViews:
     """The bodies of a folder that a recipe keeps for validation; all without one."""
     if recipe is None:
         return read_solids(data)
-    from kerasdeconv.train.parts import solid_parts
+    from kerasdeconv.train.parts import part_of, solid_parts
     from kerasdeconv.train.recipe import read_recipe
 
-    plan = read_recipe(recipe).data
-    if plan.validation_folders:  # then it keeps whole folders
-        return read_solids(data)
-    here = dataclasses.replace(plan, folders=(str(data),))
-    return solid_parts(here, Path())[1]
+    return part_of(read_recipe(recipe).data, Path(data), solid_parts)
 
 
 def _reading(kind: str) -> Any:

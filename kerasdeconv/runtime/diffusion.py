@@ -17,7 +17,6 @@ from kerasdeconv.convention import Diffusion
 if TYPE_CHECKING:
     from kerasdeconv.runtime.predictor import Predictor
 
-_AT_ONCE = 100  # samples, where a network takes any number: memory stays bounded
 _OFFSET = 0.008  # of the cosine, so that the first steps are no smaller than a pixel's bit
 _MOST = 0.999  # noise in one step
 
@@ -122,7 +121,8 @@ def sample(
     x = noise.astype(np.float32)
     for done, step in enumerate(way, start=1):
         here, next_share = shares[step], shares[way[done]] if done < steps else 1.0
-        picture, rest = _seen_through(_told(predictor, x, step), x, here, diffusion.prediction)
+        told = predictor.run_batch(x, np.full((len(x), 1), step, np.int32))
+        picture, rest = _seen_through(told, x, here, diffusion.prediction)
         spread = eta * np.sqrt((1 - next_share) / (1 - here) * (1 - here / next_share))
         x = np.sqrt(next_share) * picture + np.sqrt(1 - next_share - spread**2) * rest
         if spread:
@@ -130,15 +130,6 @@ def sample(
         x = x.astype(np.float32)
         progress(done, steps)
     return x
-
-
-def _told(predictor: Predictor, x: np.ndarray, step: int) -> np.ndarray:
-    """What the network says of pictures that are all at one step."""
-    answers = []
-    for start in range(0, len(x), _AT_ONCE):
-        part = x[start : start + _AT_ONCE]
-        answers.append(predictor.run_batch(part, np.full((len(part), 1), step, np.int32)))
-    return np.concatenate(answers)
 
 
 def _seen_through(

@@ -21,6 +21,7 @@ from kerasdeconv.runtime.tiling import tiled
 # A free size is run in tiles of this side: memory stays bounded, and five halvings divide it.
 _FREE_TILE = 256
 _FREE_VOLUME = 64
+_AT_ONCE = 100  # samples, where a network takes any number: memory stays bounded
 # Bicubic resizing of the chroma reaches this far.
 _BICUBIC_RADIUS = 2
 
@@ -269,17 +270,15 @@ class Predictor(abc.ABC):
         Args:
             *batches: One array an input, all with as many samples.
         """
-        size, count = self.input_shape[0], len(batches[0])
-        if size in (None, count):
-            return self.run(*batches)
-        answers = []
-        for start in range(0, count, size):
+        fixed = self.input_shape[0]
+        size, answers = fixed or _AT_ONCE, []
+        for start in range(0, len(batches[0]), size):
             parts = [batch[start : start + size] for batch in batches]
             got = len(parts[0])
-            full = [
-                np.concatenate([part, np.repeat(part[-1:], size - got, axis=0)]) for part in parts
-            ]
-            answers.append([output[:got] for output in self.run(*full)])
+            if fixed:
+                missing = fixed - got
+                parts = [np.concatenate([p, np.repeat(p[-1:], missing, axis=0)]) for p in parts]
+            answers.append([output[:got] for output in self.run(*parts)])
         return [np.concatenate(output) for output in zip(*answers, strict=True)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,15 +61,24 @@ def validation_part(data: DataRecipe, folder: Path) -> list[Any]:
     if not data.validation_folders:
         held = _split(data, samples)[1]
     else:
-        ends = [Path(name).parts for name in data.validation_folders]
-        held = samples if any(folder.parts[-len(end) :] == end for end in ends) else []
+        held = samples if _is_one_of(folder, data.validation_folders) else []
     if not held:
-        wanted = " or ".join(data.validation_folders) or "a folder that it names"
-        raise DataError(
-            f"The recipe leaves nothing of this folder for validation; it wants {wanted}. "
-            f"Received: {str(folder)!r}"
-        )
+        raise _nothing_of(data, folder)
     return held
+
+
+def _is_one_of(folder: Path, names: Sequence[str]) -> bool:
+    """Whether a folder is one that a recipe names, below whatever holds its data."""
+    ends = [Path(name).parts for name in names]
+    return any(folder.parts[-len(end) :] == end for end in ends)
+
+
+def _nothing_of(data: DataRecipe, folder: Path) -> DataError:
+    wanted = " or ".join(data.validation_folders) or "a folder that it names"
+    return DataError(
+        f"The recipe leaves nothing of this folder for validation; it wants {wanted}. "
+        f"Received: {str(folder)!r}"
+    )
 
 
 def picture_parts(data: DataRecipe, folder: Path, color: str) -> tuple[Pictures, Pictures]:
@@ -127,6 +136,32 @@ def _parts(
     else:
         kept, held = split(numbers, data.validation, groups=training.groups, seed=data.split_seed)
     return training.part(np.array(kept, int)), training.part(np.array(held, int))
+
+
+def part_of(
+    data: DataRecipe,
+    folder: Path,
+    parts: Callable[[DataRecipe, Path], tuple[_Whole, _Whole]],
+    *,
+    training: bool = False,
+) -> _Whole:
+    """Reads what of one data folder a recipe is validated on.
+
+    Args:
+        data: The recipe's data.
+        folder: The data folder.
+        parts: `picture_parts`, with a colour, or `solid_parts`.
+        training: Whether what it trains on is wanted instead.
+
+    Raises:
+        DataError: The folder cannot be used, or nothing of it is for validation.
+    """
+    alone = dataclasses.replace(data, folders=(str(folder),), validation_folders=())
+    if not data.validation_folders:
+        return parts(alone, Path())[0 if training else 1]
+    if not _is_one_of(folder, data.folders if training else data.validation_folders):
+        raise _nothing_of(data, folder)
+    return parts(dataclasses.replace(alone, last=0, validation=0.0), Path())[0]
 
 
 def _joined_solids(parts: list[SolidViews]) -> SolidViews:
