@@ -8,9 +8,9 @@ from typing import Any
 import keras
 
 from kerasdeconv import zoo
-from kerasdeconv.data.pictures import PictureBatches, PosteriorBatches
+from kerasdeconv.data.pictures import PictureBatches, Pictures, PosteriorBatches
 from kerasdeconv.metrics import ActiveLatents, GaussianKL
-from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.train.kinds.base import Datasets, Kind, both_parts
 from kerasdeconv.train.parts import picture_parts
 from kerasdeconv.train.recipe import Recipe
 
@@ -20,22 +20,18 @@ _POSTERIOR = "posterior"  # the output that only variational autoencoders have
 def _datasets(recipe: Recipe, folder: Path) -> Datasets:
     data = recipe.data
     color = zoo.card(recipe.entry).convention.color
-    training, held = picture_parts(data, folder, color or "gray")
-    validation = held if len(held.pixels) else training
-    options: dict[str, Any] = {"batch_size": data.batch, "seed": recipe.seed}
-    steps = max(1, len(validation.pixels) // data.batch)
-    kind: Any = PictureBatches
-    annealing = {}
-    if _POSTERIOR in recipe.fit.losses:
-        kind, annealing = PosteriorBatches, {"annealing": data.annealing}
-    elif data.annealing:
+    has_posterior = _POSTERIOR in recipe.fit.losses
+    if data.annealing and not has_posterior:
         raise ValueError(
             f"Only the loss of a {_POSTERIOR} can be annealed. Received: annealing={data.annealing}"
         )
-    return (
-        kind(training.pixels, steps=data.steps, **annealing, **options),
-        kind(validation.pixels, steps=steps, augment=False, **options),
-    )
+
+    def make(part: Pictures, **options: Any) -> PictureBatches:
+        if has_posterior:
+            return PosteriorBatches(part.pixels, annealing=data.annealing, **options)
+        return PictureBatches(part.pixels, **options)
+
+    return both_parts(recipe, picture_parts(data, folder, color or "gray"), make)
 
 
 def _metrics(model: keras.Model) -> Any:

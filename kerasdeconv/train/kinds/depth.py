@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from kerasdeconv.data.depth import DepthPatches
 from kerasdeconv.data.normals import NormalPatches
 from kerasdeconv.metrics import AbsRel, AngularError, DeltaAccuracy
-from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.train.kinds.base import Datasets, Kind, both_parts
 from kerasdeconv.train.parts import labelled_parts
 from kerasdeconv.train.recipe import Recipe
 
@@ -31,14 +32,10 @@ def _datasets(
     patches: type[DepthPatches], recipe: Recipe, folder: Path, **options: Any
 ) -> Datasets:
     data = recipe.data
-    training, validation = labelled_parts(data, folder)
-    options |= {"patch": data.sides or data.patch, "batch_size": data.batch, "seed": recipe.seed}
-    varied: dict[str, Any] = {"augmentation": data.augmentation} if data.augmentation else {}
-    steps = max(1, len(validation) // data.batch)
-    return (
-        patches(training, steps=data.steps, **varied, **options),
-        patches(validation or training, steps=steps, augment=False, **options),
-    )
+    options["patch"] = data.sides or data.patch
+    if data.augmentation:
+        options["augmentation"] = data.augmentation
+    return both_parts(recipe, labelled_parts(data, folder), functools.partial(patches, **options))
 
 
 DEPTH = Kind(_depth, _FIELDS, lambda model: [AbsRel(), DeltaAccuracy()])

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kerasdeconv import zoo
 from kerasdeconv.data.noised import NoisedPictures
-from kerasdeconv.data.pictures import CodedPictures, PictureBatches
-from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.data.pictures import CodedPictures, PictureBatches, Pictures
+from kerasdeconv.train.kinds.base import Datasets, Kind, both_parts
 from kerasdeconv.train.parts import picture_parts
 from kerasdeconv.train.recipe import Recipe
 from kerasdeconv.zoo.cards import Card
@@ -25,7 +23,7 @@ def picture_color(card: Card) -> str:
 
 def _datasets(recipe: Recipe, folder: Path) -> Datasets:
     """Pictures with noise for diffusion; codes and pictures for adversarial training."""
-    data, card = recipe.data, zoo.card(recipe.entry)
+    card = zoo.card(recipe.entry)
     diffusion = card.convention.diffusion
     if diffusion is None and recipe.fit.adversarial is None:
         raise ValueError(
@@ -33,18 +31,13 @@ def _datasets(recipe: Recipe, folder: Path) -> Datasets:
             f"Received: adversarial={recipe.fit.adversarial}"
         )
 
-    def batches(pictures: np.ndarray, **options: Any) -> PictureBatches:
-        options |= {"batch_size": data.batch, "seed": recipe.seed}
+    def make(part: Pictures, **options: Any) -> PictureBatches:
         if diffusion is not None:
-            return NoisedPictures(pictures, diffusion, **options)
-        return CodedPictures(pictures, code=card.arguments["input_shape"][-1], **options)
+            return NoisedPictures(part.pixels, diffusion, **options)
+        return CodedPictures(part.pixels, code=card.arguments["input_shape"][-1], **options)
 
-    parts = picture_parts(data, folder, picture_color(card))
-    training, held = (part.pixels for part in parts)
-    return (
-        batches(training, steps=data.steps),
-        batches(held if len(held) else training, steps=_STEPS, augment=False),
-    )
+    parts = picture_parts(recipe.data, folder, picture_color(card))
+    return both_parts(recipe, parts, make, validating=_STEPS)
 
 
 GENERATION = Kind(_datasets, ("last",), adversarial=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from kerasdeconv.data.pairs import PairPatches
 from kerasdeconv.data.stereo import DisparityPatches
 from kerasdeconv.metrics import EndPointError
 from kerasdeconv.models.coarse_to_fine import COARSEST
-from kerasdeconv.train.kinds.base import Datasets, Kind
+from kerasdeconv.train.kinds.base import Datasets, Kind, both_parts
 from kerasdeconv.train.parts import labelled_parts
 from kerasdeconv.train.recipe import Recipe
 
@@ -33,20 +34,14 @@ def _datasets(patches: type[PairPatches], finest: int, recipe: Recipe, folder: P
     data = recipe.data
     arguments = zoo.card(recipe.entry).arguments | recipe.arguments
     levels = range(finest, COARSEST + 1) if arguments.get("multiscale") else (finest,)
-    training, validation = (
-        [sample.read() for sample in part] for part in labelled_parts(data, folder)
+    parts = [[sample.read() for sample in part] for part in labelled_parts(data, folder)]
+    make = functools.partial(
+        patches,
+        patch=data.sides or data.patch,
+        strides=[2**level for level in levels],
+        shift=data.shift,
     )
-    options: dict[str, Any] = {
-        "patch": data.sides or data.patch,
-        "strides": [2**level for level in levels],
-        "shift": data.shift,
-        "batch_size": data.batch,
-        "seed": recipe.seed,
-    }
-    return (
-        patches(training, steps=data.steps, **options),
-        patches(validation or training, steps=_STEPS, augment=False, **options),
-    )
+    return both_parts(recipe, (parts[0], parts[1]), make, validating=_STEPS)
 
 
 def _end_point_error(model: keras.Model) -> list[Any]:
