@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -54,6 +55,20 @@ class TestStart:
             modules = _imported("predict", exports / file, picture, "--out", tmp_path / "a.png")
             assert used in modules
             assert not modules & set(HEAVY)
+
+    @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told")
+    @pytest.mark.parametrize("called", [True, False])
+    def test_training_keeps_what_is_freed(self, called: bool) -> None:
+        code = (
+            "import sys, numpy as np; from kerasdeconv.cli.memory import keep_memory\n"
+            "if sys.argv[1] == 'True': keep_memory()\n"
+            "def pages(): return int(open('/proc/self/statm').read().split()[1])\n"
+            "before = pages(); np.ones(2**24); print(pages() - before)"
+        )
+        command = [sys.executable, "-c", code, str(called)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        kept = int(done.stdout) * os.sysconf("SC_PAGE_SIZE") / 2**27
+        assert kept == pytest.approx(float(called), abs=0.05)
 
     @pytest.mark.parametrize("command", ["list", "--help", "targets"])
     def test_answers_in_half_a_second(self, command: str) -> None:

@@ -83,6 +83,32 @@ def test_super_resolution_is_the_picture_itself():
     np.testing.assert_array_equal(gray, answer[..., :1].repeat(3, axis=-1))
 
 
+def drawn(task, answer):
+    answer = np.array(answer, np.float32)
+    picture = np.zeros((*answer.shape[:2], 3), np.uint8)
+    return render(Convention(task=task), picture, answer).tolist()
+
+
+def test_the_nearest_is_white_and_the_farthest_black():
+    # In nearness, 1 over the distance, 4 / 3 m lies halfway between 1 m and 2 m.
+    assert drawn("depth", [[[1], [4 / 3], [2]]]) == [[[255] * 3, [128] * 3, [0] * 3]]
+    assert drawn("disparity", [[[8], [6], [4]]]) == [[[255] * 3, [128] * 3, [0] * 3]]
+    assert drawn("depth", [[[3], [3]]]) == [[[0] * 3] * 2]  # no division by the range of 0
+
+
+def test_normals_are_colors():
+    assert drawn("normals", [[[1, 0, 0], [0, 0, -1]]]) == [[[255, 128, 128], [128, 128, 0]]]
+
+
+def test_flow_is_hue_by_direction_and_saturation_by_length():
+    right, half, still, left = drawn("flow", [[[2, 0], [1, 0], [0, 0], [-2, 0]]])[0]
+    assert (right, still) == ([255, 0, 0], [255, 255, 255])
+    assert half[0] == 255
+    np.testing.assert_allclose(half[1:], 127.5, atol=1)
+    np.testing.assert_allclose(left, [0, 255, 255], atol=3)  # 8 bits of hue
+    assert drawn("flow", [[[0, 0]]]) == [[[255, 255, 255]]]
+
+
 def test_wrong_arguments():
     picture = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(ValueError, match="as large as the picture"):

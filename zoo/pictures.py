@@ -20,8 +20,10 @@ import skimage.data
 import skimage.transform
 
 from kerasdeconv import imaging, runtime, zoo
+from kerasdeconv.data.flow import moved
 from kerasdeconv.data.instances import instance_boxes
 from kerasdeconv.data.motion import moving
+from kerasdeconv.data.pairs import enlarge
 from kerasdeconv.data.pictures import Pictures
 from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.evaluation import KerasPredictor
@@ -75,10 +77,14 @@ def make(card: Card, data: Path) -> list[np.ndarray]:
         return [predicted_frames(predictor, card, data / "mnist")]
     if card.task == "voxels":
         return bodies(predictor)
+    if card.task == "flow":
+        return moved_pictures(predictor)
     held = labelled_parts(read_recipe(HERE / card.name / "recipe.toml").data, data)[1]
     if card.task in ("instance-segmentation", "instance-detection"):
         # The brightest is a stained section: nuclei of many shapes, and some that touch.
         return instances(predictor, max(held, key=lambda sample: sample.read()[0].mean()))
+    if card.task == "depth":
+        return [answer_alone(predictor, pair.read()[0]) for pair in held[::2]]
     return [answer_alone(predictor, held[0].read()[0])]
 
 
@@ -148,6 +154,22 @@ def generated(predictor: runtime.Predictor) -> list[np.ndarray]:
     """Pictures of a seed, not chosen."""
     made = runtime.generate(predictor, 40)
     return [stacked(made[i : i + 4]) for i in range(0, len(made), 4)]
+
+
+def moved_pictures(predictor: KerasPredictor) -> list[np.ndarray]:
+    """Photographs, how they are moved, and how the network says that they are."""
+    columns: list[list[np.ndarray]] = [[], [], []]
+    sides = predictor.tile_sides()
+    for number, photograph in enumerate((skimage.data.astronaut(), skimage.data.coffee())):
+        pair = moved(np.random.default_rng(number), photograph, sides, shift=8.0)
+        seen = np.concatenate([pair.first, pair.second], axis=-1)
+        found = enlarge(predictor.predict(seen), sides)
+        # One scale for both: where the answer is paler it is shorter.
+        both = runtime.render(predictor.convention, pair.first, np.hstack([pair.truth, found]))
+        panels = (imaging.to_uint8(pair.first), *np.hsplit(both, 2))
+        for column, panel in zip(columns, panels, strict=True):
+            column.append(panel)
+    return [np.concatenate(column) for column in columns]
 
 
 def stacked(pictures: Any, enlarged_by: int = 2) -> np.ndarray:

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from kerasdeconv.runtime import FilePredictor
 
 
-# Tasks whose answers make a picture.
-_DRAWN = ("segmentation", "instance-segmentation", "instance-detection", "super-resolution")
-
-
 def predict(
     file: Annotated[str, typer.Argument(help="A .tflite or .onnx file.")],
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Pictures or folders.")],
@@ -53,8 +49,8 @@ def predict(
     """Run an exported file on pictures of any size, with neither Keras nor TensorFlow.
 
     Segmentation, also of the objects in given boxes or of all that are found, is drawn over the
-    picture. Pictures of another size than the network's are run in tiles that overlap, so that they
-    join without a seam.
+    picture; depth is drawn in gray, the nearest white. Pictures of another size than the network's
+    are run in tiles that overlap, so that they join without a seam.
 
     Example: one picture, and a folder of them.
 
@@ -62,12 +58,14 @@ def predict(
       $ kerasdeconv predict build/espcn_x3/espcn_x3.float32.onnx photos --out build/enlarged
     """
     from kerasdeconv import imaging
+    from kerasdeconv.runtime.render import DRAWN_TASKS
 
     predictor = naming.open_file(file, like, threads=threads)
     task = predictor.convention.task
-    if task not in _DRAWN:
+    drawn = [name for name in DRAWN_TASKS if name not in ("flow", "disparity")]  # of two pictures
+    if task not in drawn:
         raise ArtifactError(
-            "Only segmentation and super-resolution make a picture. "
+            f"Only networks for {', '.join(drawn)} make a picture of a picture. "
             f"Received: {file!r}, task {task!r}"
         )
     if (boxes is None) == (task == "instance-segmentation"):
@@ -127,6 +125,9 @@ def _predict(
         }
         shares = (f"{share:.1%} {name}" for name, share in fields["share"].items())
         fields["how"] += ": " + ", ".join(shares)
+    elif convention.task == "depth":
+        fields["nearest"], fields["farthest"] = float(answer.min()), float(answer.max())
+        fields["how"] += f": {fields['nearest']:.2f} m to {fields['farthest']:.2f} m"
     return fields, runtime.render(convention, picture, answer)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kerasdeconv.cli import terminal
+from kerasdeconv.cli.memory import keep_memory
 from kerasdeconv.cli.terminal import Json
 
 
@@ -35,6 +36,7 @@ def train(
 
       $ kerasdeconv train zoo/unet.nuclei/recipe.toml --data data --out build/train/unet
     """
+    keep_memory()
     # Recipes are read by a module beside the training loop, which needs Keras.
     with terminal.steps("loading Keras"):
         from kerasdeconv.train import read_recipe, run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import PIL.Image
 
 from kerasdeconv import imaging
 from kerasdeconv.convention import Convention
@@ -61,24 +62,29 @@ def render(convention: Convention, image: Picture, answer: np.ndarray) -> np.nda
     Args:
         convention: Of the network.
         image: The picture that was asked about: a path, a Pillow image, or an array (H, W) or
-            (H, W, 3) in [0, 255].
+            (H, W, 3) in [0, 255]. Only segmentation is drawn over it.
         answer: What `Predictor.predict`, `predict_tiled` or `predict_instances` gave for it, or the
             masks of `find_instances`.
 
     Returns:
-        A uint8 RGB picture: for segmentation the picture with each class, or each instance, tinted
-        and outlined, for super-resolution the answer itself.
+        A uint8 RGB picture.
+
+        - Segmentation: the picture with each class, or each instance, tinted and outlined.
+        - Super-resolution and style: the answer itself.
+        - Depth and disparity: gray, the nearest white and the farthest black.
+        - Normals: red where a surface faces right, green down, blue away, each from 0 to 255.
+        - Flow: the direction as a hue, from red (right) by green (down) and cyan (left) to violet
+          (up), on white, the longest shift in full color.
 
     Raises:
         ValueError: The task has no picture, or the sizes differ.
     """
-    if convention.task == "super-resolution":
-        return _rgb(answer)
+    if convention.task in _DRAWN_ALONE:
+        return _DRAWN_ALONE[convention.task](answer)
     instances = convention.task in ("instance-segmentation", "instance-detection")
-    if convention.task != "segmentation" and not instances:
+    if convention.task not in DRAWN_TASKS:
         raise ValueError(
-            "Only answers to segmentation and super-resolution make a picture. "
-            f"Received: task {convention.task!r}"
+            f"An answer to one of {DRAWN_TASKS} makes a picture. Received: task {convention.task!r}"
         )
     picture = _rgb(pictures.load(image, "RGB"))
     labels = _instance_map(answer) if instances else label_map(convention, answer)
@@ -107,6 +113,43 @@ def _rgb(picture: np.ndarray) -> np.ndarray:
     if picture.ndim != 3 or picture.shape[-1] != 3:
         raise ValueError(f"A picture must be (H, W) or (H, W, 3). Received: {picture.shape}")
     return imaging.to_uint8(picture)
+
+
+def _nearness(disparity: np.ndarray) -> np.ndarray:
+    """Shades what is the greater the nearer it is."""
+    low, high = disparity.min(), disparity.max()
+    return _rgb(255 * (disparity - low) / max(high - low, np.finfo(np.float32).tiny))
+
+
+def _depth(metres: np.ndarray) -> np.ndarray:
+    """Shades distances: a millimetre, or less than nothing, is as near as can be."""
+    return _nearness(1 / np.maximum(metres, 1e-3))
+
+
+def _normals(vectors: np.ndarray) -> np.ndarray:
+    return imaging.to_uint8(127.5 * (vectors + 1))
+
+
+def _flow(shifts: np.ndarray) -> np.ndarray:
+    """Paints shifts (dx, dy) as hues on white."""
+    length = np.hypot(shifts[..., 0], shifts[..., 1])
+    turn = np.arctan2(shifts[..., 1], shifts[..., 0]) / (2 * np.pi) % 1
+    full = length / max(length.max(), np.finfo(np.float32).tiny)
+    hsv = imaging.to_uint8(255 * np.stack([turn, full, np.ones_like(full)], axis=-1))
+    height, width = length.shape
+    return np.asarray(PIL.Image.frombytes("HSV", (width, height), hsv.tobytes()).convert("RGB"))
+
+
+# How an answer is drawn that is a picture by itself.
+_DRAWN_ALONE = {
+    "super-resolution": _rgb,
+    "style": _rgb,
+    "depth": _depth,
+    "disparity": _nearness,
+    "normals": _normals,
+    "flow": _flow,
+}
+DRAWN_TASKS = ("segmentation", "instance-segmentation", "instance-detection", *_DRAWN_ALONE)
 
 
 def _has_background(convention: Convention, answer: np.ndarray) -> bool:
