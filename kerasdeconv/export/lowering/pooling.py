@@ -60,7 +60,8 @@ def _depthwise(graph: Graph, node: Node) -> Replacement | None:
     """Convolutions of each channel by itself with equal weights.
 
     TFLite's average keeps the scale of what it reads, of which the average of a sparse map fills a
-    few steps alone; a convolution has a scale of its own.
+    few steps alone; a convolution has a scale of its own. TensorFlow's has one stride for both axes
+    (but with oneDNN): where they differ, maxima of windows of 1 take what is wanted.
     """
     layer, x, wiring = node.layer, node.inputs[0], Wiring()
     (height, width), (s, t) = layer.pool_size, layer.strides
@@ -68,12 +69,17 @@ def _depthwise(graph: Graph, node: Node) -> Replacement | None:
     if height * width <= _TAPS:
         steps = [(layer.name, (height, width), (s, t))]
     for name, window, strides in steps:
-        made = keras.layers.DepthwiseConv2D(window, strides, name=name, dtype="float32")
+        stride = math.gcd(*strides)
+        made = keras.layers.DepthwiseConv2D(window, stride, name=name, dtype="float32")
         made.build(x.shape)
         channels = known(x)[-1]
         kernel = np.full((*window, channels, 1), 1 / math.prod(window), np.float32)
         made.set_weights([kernel, np.zeros(channels)])
         x = wiring.add(made, x)
+        if strides != (stride, stride):
+            rest = (strides[0] // stride, strides[1] // stride)
+            taken = keras.layers.MaxPooling2D(1, rest, name=f"{name}_taken", dtype="float32")
+            x = wiring.add(taken, x)
     return wiring.replace([node], x, f"{layer.name}: averages by depthwise convolutions")
 
 

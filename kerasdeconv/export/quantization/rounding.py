@@ -41,6 +41,8 @@ def round_weights(
     steps = weights.astype(np.float64) / scales
     fixed = _deciding(steps, paired)
     energy = (inputs.T @ inputs).astype(np.float64) / len(inputs)
+    # Not every BLAS makes it symmetric to the last digit, and its inverse enlarges that.
+    energy = (energy + energy.T) / 2
     # The strongest inputs first, while there are many others to make up for them.
     order = np.argsort(-np.diag(energy), kind="stable")
     influence = _influence(energy[np.ix_(order, order)])
