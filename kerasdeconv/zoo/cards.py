@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -235,7 +236,7 @@ def list_models(
         raise ValueError(f"No such task. {closest(task, TASKS)} Received: {task!r}")
     wanted, unwanted = _patterns(pattern), _patterns(exclude)
     cards = sorted(
-        (read_card(path) for path in _paths().values()),
+        (_packaged(path) for path in _paths().values()),
         key=lambda card: (card.model, not card.default, card.name),
     )
     return [
@@ -259,8 +260,8 @@ def card(name: str) -> Card:
     """
     paths = _paths()
     if name in paths:
-        return read_card(paths[name])
-    cards = [read_card(path) for path in paths.values()]
+        return _packaged(paths[name])
+    cards = [_packaged(path) for path in paths.values()]
     by_model = {card.model: card for card in cards if card.default}
     if name in by_model:
         return by_model[name]
@@ -344,6 +345,7 @@ def update_card(
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        _packaged.cache_clear()
     return read_card(path)
 
 
@@ -353,6 +355,12 @@ def _toml(header: str, section: WeightsFile | Metric | ExportedFile) -> str:
     # JSON writes strings and numbers as TOML does, once non-ASCII text is left alone.
     lines = [f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in fields if v not in (None, "")]
     return "\n".join([header, *lines])
+
+
+@functools.cache
+def _packaged(path: Path) -> Card:
+    """Reads a card of the package once: a list asks for each several times."""
+    return read_card(path)
 
 
 def _paths() -> dict[str, Path]:
