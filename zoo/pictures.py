@@ -24,12 +24,11 @@ from kerasdeconv.data.flow import moved
 from kerasdeconv.data.instances import instance_boxes
 from kerasdeconv.data.motion import moving
 from kerasdeconv.data.pairs import enlarge
-from kerasdeconv.data.pictures import Pictures
 from kerasdeconv.data.synthetic import synthetic_samples
 from kerasdeconv.evaluation import KerasPredictor
 from kerasdeconv.evaluation.base import kept_pictures
 from kerasdeconv.train import read_recipe
-from kerasdeconv.train.parts import labelled_parts, picture_parts
+from kerasdeconv.train.parts import labelled_parts
 from kerasdeconv.zoo.cards import Card
 
 HERE = Path(__file__).parent
@@ -65,14 +64,10 @@ def make(card: Card, data: Path) -> list[np.ndarray]:
         return overlaid(predictor, section, stain(section))
     if card.task == "generation":
         return generated(predictor)
-    if card.task in ("autoencoding", "classification"):
-        recipe = read_recipe(HERE / card.name / "recipe.toml").data
-        digits = picture_parts(recipe, data, "gray")[1]
-        return (
-            reconstructed(predictor, digits)
-            if card.task == "autoencoding"
-            else sorted_out(predictor, digits)
-        )
+    if card.task == "classification":
+        return sorted_out(predictor, card, data / "mnist")
+    if card.task == "autoencoding":
+        return reconstructed(predictor, card, data / "mnist")
     if card.task == "video":
         return [predicted_frames(predictor, card, data / "mnist")]
     if card.task == "voxels":
@@ -136,18 +131,20 @@ def instances(predictor: KerasPredictor, sample: Any) -> list[np.ndarray]:
     return [runtime.render(predictor.convention, np.zeros_like(image), masks)]
 
 
-def reconstructed(predictor: runtime.Predictor, digits: Pictures) -> list[np.ndarray]:
-    """A digit of each class above what the network makes of it."""
-    numbers = [np.flatnonzero(digits.labels == label)[0] for label in np.unique(digits.labels)]
-    chosen = digits.pixels[numbers]
-    answer = imaging.to_uint8(predictor.run_many(chosen)[0])
-    return [stacked(pair) for pair in zip(chosen, answer, strict=True)]
+def reconstructed(predictor: runtime.Predictor, card: Card, digits: Path) -> list[np.ndarray]:
+    """What the network makes of digits: four a class."""
+    kept = kept_pictures(digits, HERE / card.name / "recipe.toml", "gray")
+    chosen = [kept.pixels[kept.labels == label][:4] for label in np.unique(kept.labels)]
+    return [stacked(imaging.to_uint8(predictor.run_many(some)[0])) for some in chosen]
 
 
-def sorted_out(predictor: runtime.Predictor, digits: Pictures) -> list[np.ndarray]:
-    """Some digits, those that the network takes for the same class above each other."""
-    answer = predictor.run_many(digits.pixels[:1000])[0].argmax(axis=-1)
-    return [stacked(digits.pixels[:1000][answer == label][:4]) for label in range(10)]
+def sorted_out(predictor: runtime.Predictor, card: Card, digits: Path) -> list[np.ndarray]:
+    """Digits as `autoencoder.mnist` gives them, those of one answer above each other."""
+    kept = kept_pictures(digits, HERE / card.name / "recipe.toml", "gray")
+    autoencoder = KerasPredictor(zoo.load("autoencoder.mnist"))
+    seen = imaging.to_uint8(autoencoder.run_many(kept.pixels[::10])[0])
+    answer = predictor.run_many(seen)[0].argmax(axis=-1)
+    return [stacked(seen[answer == label][:4]) for label in range(10)]
 
 
 def generated(predictor: runtime.Predictor) -> list[np.ndarray]:
@@ -178,12 +175,14 @@ def stacked(pictures: Any, enlarged_by: int = 2) -> np.ndarray:
     return column.repeat(3, axis=-1)
 
 
-def predicted_frames(predictor: KerasPredictor, card: Card, digits: Path) -> np.ndarray:
-    """What is predicted of four videos, one below the other."""
+def predicted_frames(
+    predictor: runtime.Predictor, card: Card, digits: Path, count: int = 4
+) -> np.ndarray:
+    """What is predicted of some videos, one below the other."""
     pictures = kept_pictures(digits, HERE / card.name / "recipe.toml", "gray").pixels
     frames, height, width, _ = predictor.input_shape[1:]
     rows = []
-    for number in range(4):
+    for number in range(count):
         rng = np.random.default_rng(number)
         chosen = pictures[rng.integers(len(pictures), size=2)]
         seen = moving(rng, chosen, frames, (height, width))
