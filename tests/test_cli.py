@@ -80,7 +80,7 @@ class TestStart:
 
     @pytest.mark.parametrize("command", ["list", "--help", "targets"])
     def test_answers_at_once(self, command: str) -> None:
-        """In 8 times what Python and Typer take to load: half a second on a machine of 2024."""
+        """In 8 times what Python and Typer take to load: Keras takes far longer."""
         loaded = min(_processor_time("-c", "import typer") for _ in range(3))
         answered = min(_processor_time("-m", "kerasdeconv", command) for _ in range(3))
         assert answered < 8 * loaded

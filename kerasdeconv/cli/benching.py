@@ -11,7 +11,7 @@ import typer
 
 from kerasdeconv.cli import naming, terminal
 from kerasdeconv.cli.terminal import Json
-from kerasdeconv.errors import DataError, TargetError, UnknownModel, closest
+from kerasdeconv.errors import DataError, TargetError, closest
 
 if TYPE_CHECKING:
     from kerasdeconv.benchmark import Comparison
@@ -127,7 +127,7 @@ def _names(patterns: list[str]) -> list[str]:
         UnknownModel: No entry matches.
         ValueError: It is a path to something else.
     """
-    from kerasdeconv.zoo.cards import card, list_models
+    from kerasdeconv.zoo.cards import list_models
 
     found: list[str] = []
     for pattern in patterns:
@@ -136,11 +136,7 @@ def _names(patterns: list[str]) -> list[str]:
             continue
         names = list_models(pattern)
         if not names:
-            known = dict.fromkeys(n for name in list_models() for n in (card(name).model, name))
-            raise UnknownModel(
-                f"The zoo has no entry of this name. {closest(pattern, known)} "
-                f"Received: {pattern!r}"
-            )
+            raise naming.unknown_entry(pattern)
         found += names
     return list(dict.fromkeys(found))
 

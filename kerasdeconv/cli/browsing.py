@@ -10,13 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from kerasdeconv.cli import terminal
-from kerasdeconv.cli.naming import is_file
+from kerasdeconv.cli import naming, terminal
 from kerasdeconv.cli.terminal import Json
 from kerasdeconv.convention import input_text, output_text
-from kerasdeconv.errors import UnknownModel, closest
 from kerasdeconv.tables import abbreviated
-from kerasdeconv.zoo.cards import Card, Metric, card, list_models
+from kerasdeconv.zoo.cards import Card, Metric, card, find_cards
 
 
 def list_(
@@ -36,13 +34,9 @@ def list_(
 
       $ kerasdeconv list "espcn*" --pretrained
     """
-    names = list_models(pattern, task=task, pretrained=pretrained)
-    if not list_models(pattern):
-        known = dict.fromkeys(n for name in list_models() for n in (card(name).model, name))
-        raise UnknownModel(
-            f"The zoo has no entry of this name. {closest(pattern, known)} Received: {pattern!r}"
-        )
-    cards = [card(name) for name in names]
+    cards = find_cards(pattern, task=task, pretrained=pretrained)
+    if not cards and not find_cards(pattern):
+        raise naming.unknown_entry(pattern)
     if json:
         terminal.print_json([_brief(entry) for entry in cards])
         return
@@ -92,7 +86,7 @@ def show(
       $ kerasdeconv show unet --layers --size 512x512
     """
     analyze = analyze or layers or size is not None
-    if is_file(name):
+    if naming.is_file(name):
         if analyze:
             raise ValueError(
                 "Only networks are analyzed: give the zoo entry or the .keras file that this was "

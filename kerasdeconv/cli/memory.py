@@ -14,9 +14,9 @@ _PAD = 64 * 2**20
 def keep_memory() -> None:
     """Has glibc keep what is freed for what is allocated next, and not give it back.
 
-    On a CPU TensorFlow and JAX allocate every activation anew in every step. By default glibc takes
-    large ones from the system, which has to clear each page, and gives them back right away. Does
-    nothing where the C library is another.
+    On a CPU TensorFlow allocates every activation anew in every step. By default glibc takes large
+    ones from the system, which has to clear each page, and gives them back right away. Does nothing
+    where the C library is another.
     """
     if platform.libc_ver()[0] != "glibc":
         return

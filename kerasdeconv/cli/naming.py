@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kerasdeconv.convention import Convention
-from kerasdeconv.errors import ArtifactError, DataError
-from kerasdeconv.zoo.cards import card
+from kerasdeconv.errors import ArtifactError, DataError, UnknownModel, closest
+from kerasdeconv.zoo.cards import card, find_cards
 
 if TYPE_CHECKING:
     import keras
@@ -43,6 +43,14 @@ Like = Annotated[
         "file of other origin shares: its convention is taken over.",
     ),
 ]
+
+
+def unknown_entry(pattern: str) -> UnknownModel:
+    """Says that the zoo has no entry that fits a pattern, and what comes closest."""
+    known = dict.fromkeys(name for card in find_cards() for name in (card.model, card.name))
+    return UnknownModel(
+        f"The zoo has no entry of this name. {closest(pattern, known)} Received: {pattern!r}"
+    )
 
 
 def is_file(name: str) -> bool:

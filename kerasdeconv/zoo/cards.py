@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import functools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -232,15 +231,27 @@ def list_models(
         >>> list_models("espcn*", pretrained=True)
         ['espcn_x2', 'espcn_x3', 'espcn_x4']
     """
+    found = find_cards(pattern, task=task, exclude=exclude, pretrained=pretrained)
+    return [card.name for card in found]
+
+
+def find_cards(
+    pattern: str | Iterable[str] = "*",
+    *,
+    task: str | None = None,
+    exclude: str | Iterable[str] | None = None,
+    pretrained: bool | None = None,
+) -> list[Card]:
+    """Returns the cards of the entries that `list_models` names. Arguments and errors as there."""
     if task is not None and task not in TASKS:
         raise ValueError(f"No such task. {closest(task, TASKS)} Received: {task!r}")
     wanted, unwanted = _patterns(pattern), _patterns(exclude)
     cards = sorted(
-        (_packaged(path) for path in _paths().values()),
+        (read_card(path) for path in _paths().values()),
         key=lambda card: (card.model, not card.default, card.name),
     )
     return [
-        card.name
+        card
         for card in cards
         if _matches(card, wanted)
         and not _matches(card, unwanted)
@@ -260,8 +271,8 @@ def card(name: str) -> Card:
     """
     paths = _paths()
     if name in paths:
-        return _packaged(paths[name])
-    cards = [_packaged(path) for path in paths.values()]
+        return read_card(paths[name])
+    cards = [read_card(path) for path in paths.values()]
     by_model = {card.model: card for card in cards if card.default}
     if name in by_model:
         return by_model[name]
@@ -345,7 +356,6 @@ def update_card(
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-        _packaged.cache_clear()
     return read_card(path)
 
 
@@ -355,12 +365,6 @@ def _toml(header: str, section: WeightsFile | Metric | ExportedFile) -> str:
     # JSON writes strings and numbers as TOML does, once non-ASCII text is left alone.
     lines = [f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in fields if v not in (None, "")]
     return "\n".join([header, *lines])
-
-
-@functools.cache
-def _packaged(path: Path) -> Card:
-    """Reads a card of the package once: a list asks for each several times."""
-    return read_card(path)
 
 
 def _paths() -> dict[str, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kerasdeconv.convention import input_text, output_text
 from kerasdeconv.tables import abbreviated
-from kerasdeconv.zoo.cards import Card, Metric, card, list_models
+from kerasdeconv.zoo.cards import Card, Metric, find_cards
 
 # Columns of a card's table of figures, in order.
 _COLUMNS = {
@@ -18,7 +18,7 @@ _COLUMNS = {
 
 def markdown_cards() -> str:
     """Returns the cards of all trained entries, one section each."""
-    return "\n\n".join(_section(card(name)) for name in list_models(pretrained=True))
+    return "\n\n".join(_section(card) for card in find_cards(pretrained=True))
 
 
 def _section(entry: Card) -> str:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from kerasdeconv.tables import abbreviated
-from kerasdeconv.zoo.cards import Card, card, list_models
+from kerasdeconv.zoo.cards import Card, find_cards
 from kerasdeconv.zoo.pages import markdown_cards
 
 _TRAINED = (
@@ -25,8 +25,8 @@ _UNTRAINED = (
 
 def markdown_tables() -> str:
     """Returns two tables as Markdown: entries with trained weights, and those without."""
-    trained = [_trained_row(card(name)) for name in list_models(pretrained=True)]
-    untrained = [_untrained_row(card(name)) for name in list_models(pretrained=False)]
+    trained = [_trained_row(card) for card in find_cards(pretrained=True)]
+    untrained = [_untrained_row(card) for card in find_cards(pretrained=False)]
     return "\n".join(
         [
             _TRAINED,

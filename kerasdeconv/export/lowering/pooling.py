@@ -60,8 +60,8 @@ def _depthwise(graph: Graph, node: Node) -> Replacement | None:
     """Convolutions of each channel by itself with equal weights.
 
     TFLite's average keeps the scale of what it reads, of which the average of a sparse map fills a
-    few steps alone; a convolution has a scale of its own. TensorFlow's has one stride for both axes
-    (but with oneDNN): where they differ, maxima of windows of 1 take what is wanted.
+    few steps alone; a convolution has a scale of its own. Without oneDNN TensorFlow's has one
+    stride for both axes: where they differ, maxima of windows of 1 take what is wanted.
     """
     layer, x, wiring = node.layer, node.inputs[0], Wiring()
     (height, width), (s, t) = layer.pool_size, layer.strides
