@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import PIL.Image
 import pytest
 from cli_runs import SIDE, Ran, scene
 
 import kerasdeconv
+from kerasdeconv import models
 from kerasdeconv.zoo import list_models
 
 pytest_plugins = ["cli_fixtures"]
@@ -290,6 +292,34 @@ class TestPredict:
         assert result["output"] == str(tmp_path / "out" / "in.png")
         assert sum(result["share"].values()) == pytest.approx(1)
         assert set(result["share"]) == {"background", "nucleus"}
+
+    @pytest.mark.parametrize(
+        ("like", "build"),
+        [
+            ("depthnet.room", lambda: models.DepthNet((64, 64, 3), encoder="small", width=4)),
+            (
+                "style_transfer.batch",
+                lambda: models.StyleTransfer((64, 64, 3), width=2, norm="batch"),
+            ),
+        ],
+    )
+    def test_answers_that_are_pictures_themselves(
+        self, run: Run, tmp_path: Path, like: str, build: Callable[[], keras.Model]
+    ) -> None:
+        build().save(tmp_path / "model.keras")
+        export = f"export {tmp_path}/model.keras --like {like} --target onnxruntime-cpu --no-tune"
+        assert run(*export.split(), "--size", 64, "--out", tmp_path).code == 0
+        PIL.Image.fromarray(scene(64, 64)).save(tmp_path / "in.png")
+        file, out = tmp_path / "model.float32.onnx", tmp_path / "out.png"
+        done = run("predict", file, tmp_path / "in.png", "--out", out, "--json")
+        assert done.code == 0, done.err
+        predictor = kerasdeconv.runtime.open(file)
+        answer = predictor.predict(tmp_path / "in.png")
+        expected = kerasdeconv.runtime.render(predictor.convention, scene(64, 64), answer)
+        np.testing.assert_array_equal(np.asarray(PIL.Image.open(out)), expected)
+        if like == "depthnet.room":
+            assert done.json[0]["nearest"] == pytest.approx(float(answer.min()))
+            assert done.json[0]["farthest"] == pytest.approx(float(answer.max()))
 
     def test_folders_go_to_folders(
         self, run: Run, exports: Path, picture: Path, tmp_path: Path

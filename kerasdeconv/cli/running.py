@@ -62,10 +62,9 @@ def predict(
 
     predictor = naming.open_file(file, like, threads=threads)
     task = predictor.convention.task
-    drawn = [name for name in DRAWN_TASKS if name not in ("flow", "disparity")]  # of two pictures
-    if task not in drawn:
+    if task not in DRAWN_TASKS:
         raise ArtifactError(
-            f"Only networks for {', '.join(drawn)} make a picture of a picture. "
+            f"Only networks for {', '.join(DRAWN_TASKS)} draw an answer. "
             f"Received: {file!r}, task {task!r}"
         )
     if (boxes is None) == (task == "instance-segmentation"):
