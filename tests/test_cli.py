@@ -70,7 +70,7 @@ class TestStart:
     @pytest.mark.parametrize("called", [True, False])
     def test_training_keeps_what_is_freed(self, called: bool) -> None:
         code = (
-            "import sys, numpy as np; from kerasdeconv.cli.memory import keep_memory\n"
+            "import sys, numpy as np; from kerasdeconv.cli.machine import keep_memory\n"
             "if sys.argv[1] == 'True': keep_memory()\n"
             "def pages(): return int(open('/proc/self/statm').read().split()[1])\n"
             "before = pages(); np.ones(2**24); print(pages() - before)"
@@ -79,6 +79,18 @@ class TestStart:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         kept = int(done.stdout) * os.sysconf("SC_PAGE_SIZE") / 2**27
         assert kept == pytest.approx(float(called), abs=0.05)
+
+    @pytest.mark.skipif(platform.machine() != "x86_64", reason="TensorFlow has oneDNN on x86 alone")
+    @pytest.mark.parametrize("said", [None, "0"])
+    def test_training_uses_onednn_unless_told_not_to(self, said: str | None) -> None:
+        code = (
+            "from kerasdeconv.cli.machine import use_onednn; use_onednn()\n"
+            "from tensorflow.python.util import _pywrap_util_port as x; print(x.IsMklEnabled())"
+        )
+        environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}
+        environment |= {"TF_ENABLE_ONEDNN_OPTS": said} if said else {}
+        told = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+        assert told.strip() == str(said is None)
 
     @pytest.mark.parametrize("command", ["list", "--help", "targets"])
     def test_answers_at_once(self, command: str) -> None:

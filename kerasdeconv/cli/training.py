@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kerasdeconv.cli import terminal
-from kerasdeconv.cli.memory import keep_memory
+from kerasdeconv.cli.machine import keep_memory, use_onednn
 from kerasdeconv.cli.terminal import Json
 
 
@@ -37,6 +37,7 @@ def train(
       $ kerasdeconv train zoo/unet.nuclei/recipe.toml --data data --out build/train/unet
     """
     keep_memory()
+    use_onednn()
     # Recipes are read by a module beside the training loop, which needs Keras.
     with terminal.steps("loading Keras"):
         from kerasdeconv.train import read_recipe, run

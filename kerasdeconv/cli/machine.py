@@ -1,8 +1,9 @@
-"""The C library's memory in a process that computes for hours."""
+"""How a process that trains for hours uses its machine."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 
 # Numbers of mallopt's parameters, from glibc's malloc.h.
@@ -29,3 +30,12 @@ def keep_memory() -> None:
         (_TOP_PAD, _PAD),
     ):
         mallopt(parameter, value)
+
+
+def use_onednn() -> None:
+    """Has TensorFlow compute with oneDNN on every x86 processor, unless the environment says no.
+
+    By itself it does so only on those with instructions for neural networks (AVX-512 VNNI, AMX).
+    To be called before TensorFlow is imported.
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
