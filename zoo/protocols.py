@@ -18,11 +18,13 @@ class Protocol(NamedTuple):
         figures: Figures of a result that cards show, each with its title and its digits after the
             point; a path leads to those below others. Those that a network or a file does not have
             are left out.
+        beside: Figures to compare them with, of the data alone; cards show them once.
     """
 
     folder: str
     title: str
     figures: Mapping[str, tuple[str, int]]
+    beside: Mapping[str, tuple[str, int]] = {}
 
 
 _IOU = {"mean_iou": ("mean IoU", 4)}
@@ -80,6 +82,10 @@ _PROTOCOLS = {
         folder="mnist",
         title="2,000 pictures, features of classifier.mnist",
         figures={"fid": ("FID", 2), "inception_score": ("Inception Score", 3)},
+        beside={
+            "real_fid": ("FID of real digits that were held out", 2),
+            "real_inception_score": ("Inception Score of real digits that were held out", 3),
+        },
     ),
     ("autoencoding", "mnist"): Protocol(
         folder="mnist",
@@ -100,6 +106,7 @@ _PROTOCOLS = {
             "psnr": ("PSNR (dB)", 2),
             "psnr_gain": ("PSNR above that of the last frame (dB)", 2),
         },
+        beside={"psnr_last_frame": ("PSNR of the last frame (dB)", 2)},
     ),
     ("voxels", "solids/train"): Protocol(
         folder="solids/val",
@@ -123,10 +130,8 @@ _PROTOCOLS = {
     ("flow", "sr_t91"): Protocol(
         folder="sr_set5",
         title="Set5, moved",
-        figures={
-            "end_point_error": ("end-point error (pixels)", 3),
-            "zero": ("end-point error of no motion (pixels)", 3),
-        },
+        figures={"end_point_error": ("end-point error (pixels)", 3)},
+        beside={"zero": ("end-point error of no motion (pixels)", 3)},
     ),
 }
 

@@ -148,8 +148,8 @@ def metrics(card: Card, recipe: Recipe, result: dict[str, Any]) -> list[Metric]:
     protocol, found = protocol_of(card, recipe), []
     folder = f"--data DATA/{protocol.folder}"
     part = "" if card.task == "super-resolution" else f" --recipe zoo/{card.name}/recipe.toml"
-    for key, (title, digits) in protocol.figures.items():
-        for row in result["rows"]:
+    for key, (title, digits) in [*protocol.figures.items(), *protocol.beside.items()]:
+        for row in result["rows"][: 1 if key in protocol.beside else None]:
             value = look_up(row["metrics"], key)
             if value is None:
                 continue
