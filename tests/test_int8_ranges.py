@@ -133,6 +133,35 @@ def test_parts_of_a_map_keep_its_scale(tmp_path):
     np.testing.assert_allclose(bias, data * kernel, rtol=1e-6)
 
 
+MOVED = {
+    "reshape": L.Reshape((4, 16, 4)),
+    "permute": L.Permute((2, 1, 3)),
+    "crop": L.Cropping2D(1),
+    "zeros": L.ZeroPadding2D(1),
+    "maximum": L.MaxPooling2D(),
+    "nearest": L.Resizing(16, 16, interpolation="nearest"),
+}
+
+
+@pytest.mark.parametrize("activation", [L.ReLU(), L.ReLU(6.0)], ids=["relu", "relu6"])
+@pytest.mark.parametrize("move", MOVED)
+@pytest.mark.parametrize(("convert", "suffix"), [(to_tflite, "tflite"), (to_onnx, "onnx")])
+def test_an_activation_after_what_moves_values_is_kept(convert, suffix, move, activation, tmp_path):
+    """ONNX Runtime's quantizer drops it: what moves values has the range of what it moves."""
+    image = keras.Input(batch_shape=(1, 8, 8, 3), name="image")
+    x = L.Conv2D(4, 3, padding="same", name="first")(image)
+    x = activation(MOVED[move](x))
+    model = random_weights(keras.Model(image, L.Conv2D(4, 3, name="last")(x)))
+    path = tmp_path / f"file.{suffix}"
+    path.write_bytes(convert(model, precision="int8", samples=SAMPLES))
+    predictor = runtime.open(path)
+    for sample in SAMPLES[:4]:
+        wanted = np.asarray(model(sample))
+        # Three roundings to 8 bits come to 40 dB; without the activation it is 10 to 20.
+        error = np.sqrt(np.mean((predictor.run(sample)[0] - wanted) ** 2))
+        assert error < 0.02 * np.abs(wanted).max()
+
+
 class TestSources:
     def ask(self, folder: Path, calibration, **options):
         return export(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -74,7 +75,7 @@ def quantize(
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         source, prepared, result = (Path(folder, f"{n}.onnx") for n in ("plain", "ready", "int8"))
-        onnx.save(plain, source)
+        onnx.save(_activations_first(plain), source)
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         ready = onnx.load(prepared)
         joins = [(*n.output, *n.input) for n in ready.graph.node if n.op_type == "Concat"]
@@ -100,6 +101,58 @@ def quantize(
         proto = onnx.load(result)
     _hold_in_float(proto.graph, kept)
     return proto, FloatLayers(frozenset(kept), known)
+
+
+def _activations_first(model: Any) -> Any:
+    """Takes ReLUs before what only moves values, which makes no difference to floats.
+
+    ONNX Runtime's quantizer drops a ReLU, and has the range of what it stands behind begin at 0.
+    What moves values has no range of its own, but that of its input: the ReLU would be lost.
+
+    Returns:
+        A copy of the model.
+    """
+    import onnx
+
+    moved = onnx.ModelProto()
+    moved.CopyFrom(model)
+    graph = moved.graph
+    nodes = list(graph.node)
+    outputs = {value.name for value in graph.output}
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+    readers = collections.Counter(name for node in nodes for name in node.input)
+    makers = {name: node for node in nodes for name in node.output}
+    for node in list(nodes):
+        while node.op_type in ("Relu", "Clip"):
+            source, end = node.input[0], node.output[0]
+            before = makers.get(source)
+            if before is None or readers[source] > 1 or source in outputs:
+                break
+            if not _may_swap(node, before, constants):
+                break
+            node.input[0], node.output[0] = before.input[0], source
+            before.input[0], before.output[0] = source, end
+            makers |= {source: node, end: before}
+            i, j = nodes.index(before), nodes.index(node)
+            nodes[i], nodes[j] = node, before
+            for stale in [value for value in graph.value_info if value.name == source]:
+                graph.value_info.remove(stale)  # it has another shape now
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return moved
+
+
+def _may_swap(activation: Any, before: Any, constants: Mapping[str, np.ndarray]) -> bool:
+    """Whether an activation may as well come first: what is put around a map it has to leave."""
+    if before.op_type != "Pad":
+        return before.op_type in MOVES
+    lowest = 0.0 if activation.op_type == "Relu" else -np.inf
+    ends = ((before, 2, 0.0), (activation, 1, lowest), (activation, 2, np.inf))
+    fill, low, high = (
+        constants.get(node.input[place], np.nan) if any(node.input[place:]) else missing
+        for node, place, missing in ends
+    )
+    return bool(low <= fill <= high)
 
 
 def _moved(model: Any, ranges: dict[str, Range]) -> dict[str, Range]:
