@@ -157,9 +157,9 @@ def test_an_activation_after_what_moves_values_is_kept(convert, suffix, move, ac
     predictor = runtime.open(path)
     for sample in SAMPLES[:4]:
         wanted = np.asarray(model(sample))
-        # Three roundings to 8 bits come to 40 dB; without the activation it is 10 to 20.
-        error = np.sqrt(np.mean((predictor.run(sample)[0] - wanted) ** 2))
-        assert error < 0.02 * np.abs(wanted).max()
+        # Roundings come to 0.013 of the greatest value, a lost activation to 0.34 and more.
+        error = np.abs(predictor.run(sample)[0] - wanted).max()
+        assert error < 0.03 * np.abs(wanted).max()
 
 
 class TestSources:
