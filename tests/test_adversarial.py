@@ -242,7 +242,7 @@ class TestRecipes:
         recipe = recipe_of(tmp_path)
         whole, broken = tmp_path / "whole", tmp_path / "broken"
         model = train.run(recipe, data=digits, out=whole)
-        assert model.name == "dcgan_mnist"
+        assert model.name == "dcgan"
         rows = log_of(whole)
         assert [row["epoch"] for row in rows] == [0, 1, 2]
         names = ("generator_loss", "discriminator_loss")

@@ -84,7 +84,7 @@ class TestStart:
     @pytest.mark.parametrize("said", [None, "0"])
     def test_training_uses_onednn_unless_told_not_to(self, said: str | None) -> None:
         code = (
-            "from kerasdeconv.cli.machine import use_onednn; use_onednn()\n"
+            "from kerasdeconv.cli import main; main('train no.toml --data . --out no'.split())\n"
             "from tensorflow.python.util import _pywrap_util_port as x; print(x.IsMklEnabled())"
         )
         environment = {k: v for k, v in os.environ.items() if k != "TF_ENABLE_ONEDNN_OPTS"}

@@ -126,6 +126,7 @@ _PROTOCOLS = {
             "rmse": ("RMSE (m)", 3),
             "delta1": ("share within a factor of 1.25", 4),
         },
+        beside={"abs_rel_of_median": ("absolute relative error of their median everywhere", 4)},
     ),
     ("flow", "sr_t91"): Protocol(
         folder="sr_set5",

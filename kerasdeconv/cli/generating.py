@@ -34,8 +34,8 @@ def generate(
 
     Example: sixteen digits, by Keras and by a file.
 
-      $ kerasdeconv generate diffusion.mnist --out digits.png
-      $ kerasdeconv generate build/diffusion.mnist.float32.onnx --steps 50 --out digits.png
+      $ kerasdeconv generate dcgan --out digits.png
+      $ kerasdeconv generate build/dcgan/dcgan.int8.tflite --out digits.png
     """
     from kerasdeconv import imaging
 

@@ -35,7 +35,7 @@ def keep_memory() -> None:
 def use_onednn() -> None:
     """Has TensorFlow compute with oneDNN on every x86 processor, unless the environment says no.
 
-    By itself it does so only on those with instructions for neural networks (AVX-512 VNNI, AMX).
-    To be called before TensorFlow is imported.
+    By itself it leaves oneDNN out on some, such as those with AVX2 alone. To be called before
+    TensorFlow is imported.
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

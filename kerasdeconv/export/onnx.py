@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from kerasdeconv.errors import ExportError
-from kerasdeconv.export.artifact import MOVES
 from kerasdeconv.export.comparisons import compare_integers
 from kerasdeconv.export.function import output_names, to_function, typed_inputs
 from kerasdeconv.export.pixel_output import onnx_pixels
+from kerasdeconv.export.quantization.moves import only_moves, pads_with_zeros
 from kerasdeconv.export.quantization.qdq import FloatLayers, quantize
 from kerasdeconv.export.quantization.ranges import require_method
 from kerasdeconv.export.quantization.tables import tabulate
@@ -134,8 +134,8 @@ def _move_integers(graph: Any) -> None:
     """
     outputs = [value.name for value in graph.output]
     for node in list(graph.node):
-        pads = _pads_with_zeros(graph, node)
-        if not (pads or _only_moves(node) or node.op_type == "Concat"):
+        pads = pads_with_zeros(graph, node)
+        if not (pads or only_moves(node) or node.op_type == "Concat"):
             continue
         sources = node.input if node.op_type == "Concat" else node.input[:1]
         before = [_producer(graph, name) for name in sources]
@@ -168,7 +168,7 @@ def _move_integers(graph: Any) -> None:
 def _round_doors(graph: Any, layers: FloatLayers, *, signed: bool) -> None:
     """Makes integers of what layers in float read and put out at the doors of the file."""
     dtype = np.int8 if signed else np.uint8
-    for node in [n for n in graph.node if n.name in layers.nodes and not _only_moves(n)]:
+    for node in [n for n in graph.node if n.name in layers.nodes and not only_moves(n)]:
         name = node.output[0]
         if not _all_beyond_moves(graph, name, forward=True):
             inner = f"{name}_in_float"
@@ -208,20 +208,6 @@ def _pair(
 
 def _producer(graph: Any, name: str) -> Any:
     return next((n for n in graph.node if name in n.output), None)
-
-
-def _pads_with_zeros(graph: Any, node: Any) -> bool:
-    """Whether a node puts zeros around a map."""
-    from onnx import numpy_helper
-
-    if node.op_type != "Pad" or len(node.input) > 3:
-        return False
-    if any(a.name == "mode" and a.s != b"constant" for a in node.attribute):
-        return False
-    if len(node.input) < 3 or not node.input[2]:
-        return True
-    found = [t for t in graph.initializer if t.name == node.input[2]]
-    return len(found) == 1 and not numpy_helper.to_array(found[0]).any()
 
 
 def _settle_doors(proto: Any, door: str) -> None:
@@ -273,7 +259,7 @@ def _beyond_moves(graph: Any, name: str, *, forward: bool) -> Any:
     """The first node from a door inwards that does more than move values; None if several read."""
     while True:
         nodes = [n for n in graph.node if name in (n.input if forward else n.output)]
-        if len(nodes) != 1 or not _only_moves(nodes[0]):
+        if len(nodes) != 1 or not only_moves(nodes[0]):
             return nodes[0] if len(nodes) == 1 else None
         name = (nodes[0].output if forward else nodes[0].input)[0]
 
@@ -282,7 +268,7 @@ def _all_beyond_moves(graph: Any, name: str, *, forward: bool) -> list[Any]:
     """The first nodes from a door inwards that do more than move values, along all ways."""
     found = []
     for node in [n for n in graph.node if name in (n.input if forward else n.output)]:
-        if _only_moves(node):
+        if only_moves(node):
             inner = (node.output if forward else node.input)[0]
             found += _all_beyond_moves(graph, inner, forward=forward)
         else:
@@ -312,17 +298,11 @@ def _of_kind(graph: Any, name: str, kind: str, *, forward: bool) -> Any:
             if node.op_type == kind:
                 return node
             # Integers are padded and joined by `_move_integers` alone, which keeps their scale.
-            if _only_moves(node) or node.op_type in ("Pad", "Concat"):
+            if only_moves(node) or node.op_type in ("Pad", "Concat"):
                 inner = (node.output if forward else node.input)[0]
                 if (found := _of_kind(graph, inner, kind, forward=forward)) is not None:
                     return found
     return None
-
-
-def _only_moves(node: Any) -> bool:
-    """Whether a node only moves values about; padding by reflection takes them from inside."""
-    reflects = any(a.name == "mode" and a.s == b"reflect" for a in node.attribute)
-    return node.op_type in MOVES or (node.op_type == "Pad" and reflects)
 
 
 def _rename(graph: Any, old: str, new: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from kerasdeconv.export import _read_onnx
 from kerasdeconv.export.artifact import MOVES, kept_in_float
+from kerasdeconv.export.quantization.moves import only_moves, pads_with_zeros
 from kerasdeconv.export.quantization.ranges import find_ranges, tied
 from kerasdeconv.export.saturation import safe_scales
 from kerasdeconv.quiet import quiet
@@ -119,7 +120,6 @@ def _activations_first(model: Any) -> Any:
     graph = moved.graph
     nodes = list(graph.node)
     outputs = {value.name for value in graph.output}
-    constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
     readers = collections.Counter(name for node in nodes for name in node.input)
     makers = {name: node for node in nodes for name in node.output}
     for node in list(nodes):
@@ -128,7 +128,7 @@ def _activations_first(model: Any) -> Any:
             before = makers.get(source)
             if before is None or readers[source] > 1 or source in outputs:
                 break
-            if not _may_swap(node, before, constants):
+            if not _may_swap(graph, node, before):
                 break
             node.input[0], node.output[0] = before.input[0], source
             before.input[0], before.output[0] = source, end
@@ -142,17 +142,18 @@ def _activations_first(model: Any) -> Any:
     return moved
 
 
-def _may_swap(activation: Any, before: Any, constants: Mapping[str, np.ndarray]) -> bool:
-    """Whether an activation may as well come first: what is put around a map it has to leave."""
-    if before.op_type != "Pad":
-        return before.op_type in MOVES
-    lowest = 0.0 if activation.op_type == "Relu" else -np.inf
-    ends = ((before, 2, 0.0), (activation, 1, lowest), (activation, 2, np.inf))
-    fill, low, high = (
-        constants.get(node.input[place], np.nan) if any(node.input[place:]) else missing
-        for node, place, missing in ends
-    )
-    return bool(low <= fill <= high)
+def _may_swap(graph: Any, activation: Any, before: Any) -> bool:
+    """Whether an activation may as well come before what puts its input together."""
+    from onnx import numpy_helper
+
+    if not pads_with_zeros(graph, before):
+        return only_moves(before)
+    # Zeros have to stay zeros: a ReLU has no bounds, a clip those of its constants.
+    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    low, high = [*activation.input[1:], "", ""][:2]
+    above = not low or constants.get(low, np.nan) <= 0
+    below = not high or constants.get(high, np.nan) >= 0
+    return bool(above and below)
 
 
 def _moved(model: Any, ranges: dict[str, Range]) -> dict[str, Range]:
