@@ -14,6 +14,8 @@ from export_models import random_weights
 from kerasdeconv import layers
 from kerasdeconv.export.artifact import float_operators, read_artifact
 from kerasdeconv.export.lowering import lower_to_form
+from kerasdeconv.export.onnx import to_onnx
+from kerasdeconv.export.targets import FORMS, load_target
 from kerasdeconv.export.tflite import to_tflite
 
 L = keras.layers
@@ -124,3 +126,57 @@ def test_agrees_with_the_reference_to_one_step(name, form, tmp_path):
     assert error.max() <= 1
     assert error.mean() < 0.1  # a half is rounded up or to even: seldom
     assert np.ptp(got) > 100
+
+
+SITES = {
+    "transposed_convolution": lambda: L.Conv2DTranspose(8, 4, 2, padding="same"),
+    "nearest_convolution": lambda: keras.Sequential(
+        [L.UpSampling2D(2), L.Conv2D(8, 3, padding="same")]
+    ),
+    "depthwise_transposed": lambda: layers.DepthwiseConvTranspose(4, 2),
+    "depth_to_space": lambda: layers.DepthToSpace(2),
+    "nearest": lambda: L.UpSampling2D(2),
+    "bilinear": lambda: L.UpSampling2D(2, interpolation="bilinear"),
+    "global_average": lambda: L.GlobalAveragePooling2D(keepdims=True),
+    "average_pooling": lambda: L.AveragePooling2D(2),
+    "group_normalization": lambda: L.GroupNormalization(4),
+    "prelu": lambda: L.PReLU(shared_axes=(1, 2)),
+    "relu": lambda: L.ReLU(6.0),
+    "hard_swish": lambda: L.Activation("hard_swish"),
+    "tanh": lambda: L.Activation("tanh"),
+}
+# Kernels that interpolate, slopes that are all the same: not those of `random_weights`.
+OF_SOME_WEIGHTS = {
+    ("transposed_convolution", "diagonal"),
+    ("transposed_convolution", "resize"),
+    ("prelu", "leaky"),
+}
+
+
+def test_every_family_on_four_axes_is_a_site():
+    assert set(FORMS) - set(SITES) == {"depth_convolution"}
+
+
+@pytest.mark.parametrize(
+    ("target", "family", "form"),
+    [
+        (target, family, form)
+        for target in ("android-cpu", "onnxruntime-cpu")
+        for family in SITES
+        for form in load_target(target).forms(family, "int8")
+        if (family, form) not in OF_SOME_WEIGHTS
+    ],
+)
+def test_every_form_that_int8_may_take_has_integers_alone(target, family, form, tmp_path):
+    """Which of them is taken, timing decides, and a float island would be refused."""
+    image = keras.Input(SHAPE)
+    x = L.Conv2D(8, 1)(SITES[family]()(L.Conv2D(8, 1)(image)))
+    model = random_weights(keras.Model(image, x))
+    samples = [np.random.default_rng(i).normal(size=(1, *SHAPE)).astype("f4") for i in range(4)]
+    lowered, rewrites = lower_to_form(model, [(1, *SHAPE)], form=form)
+    assert form == "keep" or rewrites
+    kind = load_target(target).format
+    convert = {"tflite": to_tflite, "onnx": to_onnx}[kind]
+    path = tmp_path / f"file.{kind}"
+    path.write_bytes(convert(lowered, precision="int8", samples=samples))
+    assert float_operators(read_artifact(path), "int8") == []
