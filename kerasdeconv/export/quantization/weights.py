@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasdeconv.export.function import typed_inputs
 from kerasdeconv.export.lowering.fold import weights as weights_of
 from kerasdeconv.export.quantization.kernels import adds_pairs, kernel_scales
 from kerasdeconv.export.quantization.rounding import round_weights
@@ -120,9 +121,8 @@ def _inputs_of(
     count = -(-_EXAMPLES // len(samples))
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for sample in samples:
-        parts = sample if isinstance(sample, list | tuple) else [sample]
-        tensors = [tf.constant(part, v.dtype) for part, v in zip(parts, graph.inputs, strict=True)]
-        for node, values in zip(nodes, read_by_layers(*tensors), strict=True):
+        seen = read_by_layers(*typed_inputs(model, sample))
+        for node, values in zip(nodes, seen, strict=True):
             patches = _patches(node.layer, keras.ops.convert_to_numpy(values), count, random)
             found[node.layer.name].append(patches)
     return {name: np.concatenate(parts) for name, parts in found.items()}
