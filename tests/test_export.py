@@ -503,10 +503,13 @@ class TestPrecisionIsHonest:
         with pytest.raises(ValueError, match=r"'first'.* Received: 'fisrt'"):
             self.ask(tmp_path, allow_float=["fisrt"])
 
-    @pytest.mark.parametrize("target", ["android-cpu", "onnxruntime-cpu"])
-    def test_group_norm(self, tmp_path, target):
+    @pytest.mark.parametrize(
+        ("target", "precision"),
+        [("android-cpu", "int8"), ("android-cpu", "int16x8"), ("onnxruntime-cpu", "int8")],
+    )
+    def test_group_norm(self, tmp_path, target, precision):
         samples = [sample / 255 for sample in pictures((8, 8, 3), 16)]
-        options = {"target": target, "precision": "int8", "calibration": samples, "tune": False}
+        options = {"target": target, "precision": precision, "calibration": samples, "tune": False}
         report = export(group_norm(), tmp_path, **options)
         assert not report.float_operators and report.verification["psnr_db"] > 30
 

@@ -16,7 +16,7 @@ from kerasdeconv.export.quantization.tables import tabulate
 RNG = np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("form", ["moments", "pool"])
+@pytest.mark.parametrize("form", ["moments", "mean", "pool"])
 @pytest.mark.parametrize("options", [{}, {"center": False}, {"scale": False, "epsilon": 0.1}])
 @pytest.mark.parametrize("groups", [1, 2, 6, -1])
 def test_group_normalization(form, options, groups):

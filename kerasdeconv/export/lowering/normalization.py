@@ -4,13 +4,14 @@ Keras' own layer takes the groups apart on a fifth axis. Here each channel is av
 pixels by itself, and then those of a group. Source of the function: Wu and He, "Group
 normalization" (2018).
 
-TFLite has integers for means, differences and squares of differences. ONNX Runtime has them for
-average poolings, sums and products alone; in TFLite a pooling has the scale of what it reads, many
-times too coarse for the mean of squares.
+TFLite has integers for means, sums and products, and slow ones for squares of differences. ONNX
+Runtime has them for average poolings, sums and products alone; in TFLite a pooling has the scale of
+what it reads, many times too coarse for the mean of squares.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -57,20 +58,31 @@ def _moments(graph: Graph, node: Node) -> Replacement | None:
     return wiring.replace([node], made, f"{node.layer.name}: on four axes")
 
 
+def _mean(graph: Graph, node: Node) -> Replacement | None:
+    """Averages over the map by the runtime's mean, over the channels by small convolutions."""
+    return _by_convolutions(node, keras.layers.GlobalAveragePooling2D, {"keepdims": True})
+
+
 def _pool(graph: Graph, node: Node) -> Replacement | None:
-    """Mean and variance by poolings as large as the map, and small convolutions.
+    """Averages over the map by poolings as large as it, over the channels by small convolutions."""
+    window = {"pool_size": known(node.output)[1:3]}
+    return _by_convolutions(node, keras.layers.AveragePooling2D, window)
+
+
+def _by_convolutions(node: Node, pooling: Any, options: dict[str, Any]) -> Replacement:
+    """Mean and variance, of sums and products alone.
 
     A 1 x 1 convolution with one number for each pair of channels in a group averages what is left
     of the channels, one pixel, and gives each its group's average.
     """
     layer, name, wiring = node.layer, node.layer.name, Wiring()
     (x,), channels = node.inputs, known(node.output)[-1]
-    groups, sides = _groups(layer, channels), known(node.output)[1:3]
+    groups = _groups(layer, channels)
 
     def averaged(values: Value, part: str, factor: float, shift: float) -> Value:
         """Averages over the pixels and the channels of each group."""
-        pooling = keras.layers.AveragePooling2D(sides, name=f"{name}_{part}_pool", dtype="float32")
-        each = wiring.add(pooling, values)
+        pool = pooling(**options, name=f"{name}_{part}_pool", dtype="float32")
+        each = wiring.add(pool, values)
         return wiring.add(_averaging(channels, groups, factor, shift, f"{name}_{part}"), each)
 
     less = averaged(x, "mean", -1.0, 0.0)
@@ -94,13 +106,17 @@ def _pool(graph: Graph, node: Node) -> Replacement | None:
 def _averaging(channels: int, groups: int, factor: float, shift: float, name: str) -> Any:
     """A 1 x 1 convolution that gives every channel the average of its group."""
     size = channels // groups
-    kernel = np.kron(np.eye(groups), np.full((size, size), factor / size))
-    layer = keras.layers.Conv2D(channels, 1, name=name, dtype="float32")
-    layer.build((None, None, None, channels))
-    layer.set_weights([kernel[None, None], np.full(channels, shift)])
-    return layer
+    if size == 1:
+        layer, kernel = keras.layers.DepthwiseConv2D, np.full((channels, 1), factor)
+    else:
+        layer = functools.partial(keras.layers.Conv2D, channels)
+        kernel = np.kron(np.eye(groups), np.full((size, size), factor / size))
+    made = layer(1, name=name, dtype="float32")
+    made.build((None, None, None, channels))
+    made.set_weights([kernel[None, None], np.full(channels, shift)])
+    return made
 
 
 GROUP_NORMALIZATION = Family(
-    "group_normalization", _is_group_norm, {"moments": _moments, "pool": _pool}
+    "group_normalization", _is_group_norm, {"moments": _moments, "mean": _mean, "pool": _pool}
 )

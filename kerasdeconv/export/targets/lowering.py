@@ -26,7 +26,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "bilinear": (KEEP, "axes"),
     "global_average": (KEEP, "window"),
     "average_pooling": (KEEP, "depthwise"),
-    "group_normalization": (KEEP, "moments", "pool"),
+    "group_normalization": (KEEP, "moments", "mean", "pool"),
     "prelu": (KEEP, "leaky", "halves", "depthwise", "sum"),
     "relu": (KEEP, "clamp"),
     "hard_swish": (KEEP, "product"),
