@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
-from pictures import GAP, PICTURES, predicted_frames
+from pictures import GAP, PICTURES, moving_digits, redrawn, strip
 from publish import EXPORTS
 
 from kerasdeconv import runtime, zoo
@@ -53,7 +53,8 @@ def main() -> None:
 def made(predictor: runtime.Predictor, card: Card, data: Path) -> np.ndarray:
     """A row of gray pictures, height x width."""
     if card.task == "video":
-        return predicted_frames(predictor, card, data / "mnist", count=1)[..., 0]
+        digits = redrawn(data / "mnist", card.name)
+        return strip(moving_digits(predictor, digits, seed=0)[1])[..., 0]
     return np.hstack(runtime.generate(predictor, DIGITS))[..., 0].repeat(2, 0).repeat(2, 1)
 
 

@@ -69,7 +69,10 @@ def make(card: Card, data: Path) -> list[np.ndarray]:
     if card.task == "autoencoding":
         return reconstructed(predictor, card, data / "mnist")
     if card.task == "video":
-        return [predicted_frames(predictor, card, data / "mnist")]
+        digits = redrawn(data / "mnist", card.name)
+        videos = [moving_digits(predictor, digits, seed) for seed in range(4)]
+        columns = zip(*videos, strict=True)
+        return [np.concatenate([strip(frames[::2]) for frames in column]) for column in columns]
     if card.task == "voxels":
         return bodies(predictor)
     if card.task == "flow":
@@ -139,12 +142,17 @@ def reconstructed(predictor: runtime.Predictor, card: Card, digits: Path) -> lis
 
 
 def sorted_out(predictor: runtime.Predictor, card: Card, digits: Path) -> list[np.ndarray]:
-    """Digits as `autoencoder.mnist` gives them, those of one answer above each other."""
-    kept = kept_pictures(digits, HERE / card.name / "recipe.toml", "gray")
-    autoencoder = KerasPredictor(zoo.load("autoencoder.mnist"))
-    seen = imaging.to_uint8(autoencoder.run_many(kept.pixels[::10])[0])
+    """Digits, those of one answer above each other."""
+    seen = redrawn(digits, card.name)
     answer = predictor.run_many(seen)[0].argmax(axis=-1)
     return [stacked(seen[answer == label][:4]) for label in range(10)]
+
+
+def redrawn(digits: Path, name: str) -> np.ndarray:
+    """Digits that an entry never saw, as `autoencoder.mnist` gives them: ours to show."""
+    kept = kept_pictures(digits, HERE / name / "recipe.toml", "gray")
+    autoencoder = KerasPredictor(zoo.load("autoencoder.mnist"))
+    return imaging.to_uint8(autoencoder.run_many(kept.pixels[::10])[0])
 
 
 def generated(predictor: runtime.Predictor) -> list[np.ndarray]:
@@ -175,19 +183,20 @@ def stacked(pictures: Any, enlarged_by: int = 2) -> np.ndarray:
     return column.repeat(3, axis=-1)
 
 
-def predicted_frames(
-    predictor: runtime.Predictor, card: Card, digits: Path, count: int = 4
-) -> np.ndarray:
-    """What is predicted of some videos, one below the other."""
-    pictures = kept_pictures(digits, HERE / card.name / "recipe.toml", "gray").pixels
-    frames, height, width, _ = predictor.input_shape[1:]
-    rows = []
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        chosen = pictures[rng.integers(len(pictures), size=2)]
-        seen = moving(rng, chosen, frames, (height, width))
-        rows.append(np.concatenate(predictor.run(seen[None])[0][0], axis=1))
-    return imaging.to_uint8(np.concatenate(rows)).repeat(3, axis=-1)
+def moving_digits(
+    predictor: runtime.Predictor, digits: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The frames of a video that follow on those that the network sees, and what it predicts."""
+    rng = np.random.default_rng(seed)
+    seen, sides = predictor.input_shape[1], predictor.input_shape[2:4]
+    video = moving(rng, rng.permutation(digits)[:2], 2 * seen, sides)
+    predicted = predictor.run(video[None, :seen])[0][0]
+    return video[seen : seen + len(predicted)], predicted
+
+
+def strip(frames: np.ndarray) -> np.ndarray:
+    """Gray frames beside each other."""
+    return imaging.to_uint8(np.concatenate(frames, axis=1)).repeat(3, axis=-1)
 
 
 def bodies(predictor: KerasPredictor) -> list[np.ndarray]:
