@@ -7,6 +7,7 @@ run in turns on one machine. The stock side gets its best fair form, see `kerasd
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -162,7 +163,8 @@ def compare(
         raise ValueError(f"threads and runs must be 1 or more. Received: {threads}, {runs}")
     progress("loading")
     subject, weights = _subject(model, convention)
-    check_arguments(subject, chosen, precision)
+    with contextlib.suppress(ExportError):  # the export says why, and the stock side goes on
+        check_arguments(subject, chosen, precision)
     shapes = shapes_of(subject, size, 1)
     samples = _samples(subject, precision, calibration, shapes)
     if weights == "random":

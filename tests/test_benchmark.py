@@ -16,6 +16,7 @@ import pytest
 from cli_runs import Ran
 from export_models import random_weights
 
+from kerasdeconv import models
 from kerasdeconv.benchmark import Comparison, compare, precisions_for
 from kerasdeconv.convention import Convention
 from kerasdeconv.errors import ExportError, TargetError
@@ -164,6 +165,13 @@ class TestComparison:
         assert result.ours_problem and "Not everything can be int8" in result.ours_problem
         assert result.ours_ms is None and result.ratio is None
         assert result.stock_ms and result.stock_float == {"SIN": 1}
+
+    def test_so_is_one_that_is_refused_beforehand(self) -> None:
+        small = {"encoder_width": 4, "channels": 6, "width": 8, "depth": 2, "canonical_size": 16}
+        model = random_weights(models.InstanceSegmenter((64, 64, 3), boxes=4, **small))
+        result = _compare(model, precision="int8")
+        assert result.ours_problem and "compute with coordinates" in result.ours_problem
+        assert result.ours_ms is None and result.stock_ms
 
     def test_an_entry_without_weights_says_so(self) -> None:
         result = compare("fsrcnn_small_x2", size=(24, 24), precision="float32", runs=3)
