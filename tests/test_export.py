@@ -505,7 +505,13 @@ class TestPrecisionIsHonest:
 
     @pytest.mark.parametrize(
         ("target", "precision"),
-        [("android-cpu", "int8"), ("android-cpu", "int16x8"), ("onnxruntime-cpu", "int8")],
+        [
+            ("android-cpu", "int8"),
+            ("android-cpu", "int16x8"),
+            ("microcontroller", "int16x8"),
+            ("qualcomm-htp", "int16x8"),
+            ("onnxruntime-cpu", "int8"),
+        ],
     )
     def test_group_norm(self, tmp_path, target, precision):
         samples = [sample / 255 for sample in pictures((8, 8, 3), 16)]
